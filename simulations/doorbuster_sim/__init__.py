@@ -1,0 +1,1 @@
+"""The simulated world: the sale as a discrete-event model."""
