@@ -1,0 +1,60 @@
+"""How every command speaks: the product on stdout, the conversation on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
+
+import click
+
+from doorbuster import exit_codes
+
+P = ParamSpec("P")
+
+
+def say(text: str = "") -> None:
+    """A line of the conversation, on stderr."""
+    click.echo(text, err=True)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """The product of `--json`: one object on stdout and nothing else."""
+    click.echo(json.dumps(content, ensure_ascii=False))
+
+
+def stop(code: int, *sentences: str) -> NoReturn:
+    """End the command with its exit code, one clear sentence a line on stderr."""
+    for sentence in sentences:
+        click.echo(sentence, err=True)
+    sys.exit(code)
+
+
+def scenario_argument(function: Callable[P, None]) -> Callable[P, None]:
+    """The SCENARIO argument that most verbs take."""
+    return click.argument(
+        "scenario_path", metavar="SCENARIO", type=click.Path(path_type=Path, dir_okay=False)
+    )(function)
+
+
+def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors a user can make into sentences and exit codes; no traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        from doorbuster.records.run_folder import RunFolderError
+        from doorbuster.scenario.reading import ScenarioError
+
+        try:
+            function(*args, **kwargs)
+        except ScenarioError as error:
+            count = len(error.problems)
+            noun = "mistake" if count == 1 else "mistakes"
+            stop(exit_codes.USAGE, *error.problems, f"{count} {noun}; nothing was run.")
+        except RunFolderError as error:
+            stop(exit_codes.USAGE, str(error))
+
+    return wrapper

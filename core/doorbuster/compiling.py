@@ -1,0 +1,22 @@
+"""One decorator for functions that run both as plain Python and compiled by Numba."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from numba import njit
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def compilable(function: _F) -> _F:
+    """Compile at first call and keep the result on disk where the disk can be written.
+
+    The plain function stays reachable as `.py_func`. `NUMBA_DISABLE_JIT=1` gives the plain form
+    everywhere. Fast-math stays off: both forms must agree bit for bit.
+    """
+    try:
+        return cast("_F", njit(cache=True)(function))
+    except RuntimeError:  # Numba found no writable place for its cache: compile in memory.
+        return cast("_F", njit(function))

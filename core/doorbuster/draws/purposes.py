@@ -1,0 +1,40 @@
+"""What a draw is for. The numbers are part of the results: never reuse or renumber one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Purpose(IntEnum):
+    """The third name of a draw; each purpose is an independent stream."""
+
+    # The plan: drawn once per visitor, attempt 0 (ARRIVAL_COUNT: per cell instead of visitor).
+    ARRIVAL_COUNT = 1
+    ARRIVAL_PLACE = 2
+    PERSONA = 3
+    ITEM = 4
+    ACCOUNT = 5
+    DEVICE = 6
+    IP = 7
+    ADDRESS = 8
+    CARD = 9
+    CHANNEL = 10
+    # The visitor: what it decides on the way.
+    PATIENCE = 20
+    BUY_INTENT = 21
+    THINK = 22
+    REFRESH_GAP = 23
+    RETRY_WAIT = 24
+    PAY_INTENT = 25
+    PAY_TIME = 26
+    PAY_RETRY = 27
+    PAY_OTHER_CHANNEL = 28
+    POLL_GAP = 29
+    # The payment provider: what happens to attempt k of this visitor's payment.
+    PROVIDER_LATENCY = 40
+    PROVIDER_DECLINE = 41
+    PROVIDER_LATE = 42
+    PROVIDER_LATE_BY = 43
+    # The simulated system.
+    NETWORK = 60
+    SERVICE = 61

@@ -1,0 +1,39 @@
+"""The target's own account of the sale, read back after the run: the judge of the invariants."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ItemAudit(BaseModel):
+    """What the target's database says about one item."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sku: str
+    initial_units: int
+    available_units: int
+    locked_units: int
+    sold_units: int
+    orders_paid: int
+    max_units_per_account: int
+    """Highest number of units that one account holds or has bought; linked identities not seen."""
+    lapsed_locks: int = 0
+    """Reservations still locked although their time plus one sweep has passed."""
+
+
+class Audit(BaseModel):
+    """The whole read-back. A target that cannot tell a number leaves it None."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: list[ItemAudit]
+    payments_captured: int | None = None
+    """Payments that the provider says it took."""
+    captured_cents: int | None = None
+    orders_captured_twice: int | None = None
+    """Orders with more than one captured payment."""
+    paid_cents: int | None = None
+    """Sum of the amounts of paid orders in the target's database."""
+    payments_without_order: int | None = None
+    """Captured payments whose reservation was released and not refunded."""

@@ -1,0 +1,72 @@
+"""The flat tables that both worlds write. Everything downstream is a filter over these.
+
+All times are float64 seconds from the opening of the sale (T0), negative before it; absent times
+are null. `replication` numbers the repetitions of a simulated sale; replication 0 has the seed of
+the run, live runs have only that one. Codes are stored as their lower-case names, as dictionaries.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_WORD = pa.dictionary(pa.int16(), pa.string())
+
+
+def _field(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
+
+
+VISITS = pa.schema(
+    [
+        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _field("visitor", pa.int64(), "number of the visitor in the plan"),
+        _field("persona", _WORD, "name of the persona"),
+        _field("phase", _WORD, "name of the phase in which the visitor was planned"),
+        _field("sku", _WORD, "item that the visitor came for"),
+        _field("quantity", pa.int32(), "units wanted"),
+        _field("account", pa.int64(), "account number"),
+        _field("device", pa.int64(), "device number"),
+        _field("ip", pa.int64(), "IP address number"),
+        _field("address", pa.int64(), "delivery address number"),
+        _field("card", pa.int64(), "means of payment number"),
+        _field("channel", _WORD, "payment channel of the first attempt"),
+        _field("arrival_s", pa.float64(), "planned arrival"),
+        _field("started_s", pa.float64(), "first request sent", nullable=True),
+        _field("reserved_s", pa.float64(), "reservation confirmed to the visitor", nullable=True),
+        _field("paid_s", pa.float64(), "payment confirmed to the visitor", nullable=True),
+        _field("left_s", pa.float64(), "end of the visit", nullable=True),
+        _field("outcome", _WORD, "final outcome, a name of vocabulary.Outcome"),
+        _field("price_paid_cents", pa.int64(), "amount paid, 0 if nothing"),
+        _field("request_count", pa.int32(), "requests sent"),
+        _field("failure_count", pa.int32(), "requests timed out, overloaded or in error"),
+        _field("decline_count", pa.int32(), "payments declined"),
+    ]
+)
+
+REQUESTS = pa.schema(
+    [
+        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _field("visitor", pa.int64(), "number of the visitor in the plan"),
+        _field("step", _WORD, "browse, reserve, pay or poll"),
+        _field("attempt", pa.int32(), "how often this visitor has sent this step, from 0"),
+        _field("intended_s", pa.float64(), "when the visitor wanted to send it"),
+        _field("sent_s", pa.float64(), "when it was sent", nullable=True),
+        _field("done_s", pa.float64(), "when the answer was complete or given up", nullable=True),
+        _field("status", pa.int16(), "HTTP status, 0 where there was none"),
+        _field("reply", _WORD, "business outcome, a name of vocabulary.Reply"),
+    ]
+)
+
+STOCK = pa.schema(
+    [
+        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _field("at_s", pa.float64(), "time of the reading"),
+        _field("sku", _WORD, "item"),
+        _field("available", pa.int64(), "units that can be reserved"),
+        _field("locked", pa.int64(), "units in unpaid reservations"),
+        _field("sold", pa.int64(), "units paid"),
+    ]
+)
+
+TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
+"""Every table by the stem of its file in the run folder."""

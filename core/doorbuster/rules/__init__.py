@@ -1,0 +1,1 @@
+"""Rules of the sale as pure functions, used by the simulated world and by the reference shop."""

@@ -1,0 +1,98 @@
+"""Who comes, when, and how they behave: personas and phases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from doorbuster.scenario.base import Fraction, Name, Part, Weight
+from doorbuster.scenario.distributions import Distribution, constant, lognormal, uniform
+from doorbuster.scenario.durations import Duration, Instant, PositiveDuration
+from doorbuster.scenario.shapes import Shape
+
+PoolSize = Annotated[int, Field(ge=1, le=1_000_000_000)] | None
+
+
+class Identities(Part):
+    """How many different identities a persona's visitors share; absent means one each."""
+
+    accounts: PoolSize = None
+    devices: PoolSize = None
+    ips: PoolSize = None
+    addresses: PoolSize = None
+    cards: PoolSize = None
+
+
+class Persona(Part):
+    """One kind of visitor. Every default marked `assumed` has no published source."""
+
+    share: Weight
+    """Share of the arrivals (relative to the other personas), unless the phase has its own mix."""
+    wants: dict[str, Weight] = {}
+    """Which item a visitor comes for, as weights by sku. Default: all items alike."""
+    quantity: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Units that a visitor tries to buy."""
+    buy_fraction: Fraction = 1.0
+    """Visitors who try to buy once they have seen the item; the others leave after the page."""
+    think_time: Distribution = lognormal("2s", 0.6)
+    """From the product page to pressing the buy button. Default assumed."""
+    refresh_gap: Distribution = lognormal("3s", 0.4)
+    """Between two looks at a page that does not yet sell. Default 3s, assumed."""
+    refresh_limit: Annotated[int, Field(ge=0, le=100_000)] = 8
+    """Looks at a sale that has not opened before leaving. Default 8, assumed."""
+    restock_refresh_limit: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Looks after `sold out`, in the hope of released stock. Counts on top of refresh_limit."""
+    request_timeout: PositiveDuration = 10.0
+    """After this time without an answer the visitor drops the request. Default assumed."""
+    retry_limit: Annotated[int, Field(ge=0, le=1_000)] = 3
+    """Failed requests (timeout, overload, error) in the whole visit before leaving."""
+    retry_wait: Distribution = lognormal("1s", 0.5)
+    """Between a failed request and the next try. Default assumed."""
+    patience: Distribution = constant("300s")
+    """Longest visit that is still short of a paid order. Default 5m, assumed."""
+    payment_time: Distribution = lognormal("8s", 0.5)
+    """From the reservation to sending the payment. Default assumed."""
+    unpaid_fraction: Fraction = 0.2
+    """Reservations that are never paid. Default 0.20; 0.15-0.5 is reported, weakly sourced."""
+    payment_attempt_limit: Annotated[int, Field(ge=1, le=100)] = 3
+    """Payments that a visitor tries before giving up."""
+    retry_same_fraction: Fraction = 0.25
+    """After a decline: tries the same means again. Default 25 % (bettercharge)."""
+    retry_other_fraction: Fraction = 0.34
+    """After a decline: tries another channel. Default 34 % (guardianpays); the rest leaves."""
+    poll_gap: Distribution = uniform("1s", "2s")
+    """Between two questions after a pending payment. Default assumed."""
+    poll_limit: Annotated[int, Field(ge=0, le=10_000)] = 30
+    """Questions after a pending payment before leaving."""
+    channels: dict[str, Weight] = {}
+    """First payment channel as weights by name. Default: the channels' own shares."""
+    identities: Identities = Identities()
+
+
+class Phase(Part):
+    """A stretch of time with one arrival shape. Phases may touch but not overlap."""
+
+    name: Name
+    start: Instant
+    """Seconds from the opening; negative before it."""
+    duration: PositiveDuration
+    shape: Shape
+    mix: dict[str, Weight] = {}
+    """Weights of the personas in this phase. Default: their own shares."""
+
+
+class Crowd(Part):
+    """The planned arrivals: normal load x load factor x the shape of each phase."""
+
+    normal_load_per_s: Annotated[float, Field(gt=0, le=1e9)]
+    """Visitors a second on a normal day, measured. A shape's level 1.0 means this rate."""
+    load_factor: Annotated[float, Field(gt=0, le=10_000)] = 3.0
+    """Multiple of the normal load that this sale is rehearsed at. Default 3; 10 for a gate. The
+    campaign documents ask for both."""
+    absolute_peak_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Instead of the load factor: scale the whole crowd so that its highest rate is this one."""
+    phases: Annotated[list[Phase], Field(min_length=1, max_length=1_000)]
+    personas: Annotated[dict[Name, Persona], Field(min_length=1, max_length=64)]
+    drain: Duration = 10.0
+    """Time after the last arrival in which visitors may finish; then the sale ends."""

@@ -1,0 +1,110 @@
+"""Service level objectives: what must hold, over which steps, in which phase or window."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from doorbuster.scenario.base import Fraction, Name, Part
+from doorbuster.scenario.durations import Instant, PositiveDuration
+
+Step = Literal["browse", "reserve", "pay", "poll"]
+
+
+class Window(Part):
+    """A stretch of the sale, from inclusive to exclusive."""
+
+    start: Instant
+    end: Instant
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end <= self.start:
+            raise PydanticCustomError("window", "the window must end after its start")
+        return self
+
+
+class _Objective(Part):
+    name: Name
+    phase: str | None = None
+    """Only what was intended in this phase. Default: the whole sale."""
+    window: Window | None = None
+    """Only what was intended in this window. Default: the whole sale."""
+
+    @model_validator(mode="after")
+    def _one_scope(self) -> Self:
+        if self.phase is not None and self.window is not None:
+            raise PydanticCustomError("scope", "give a phase or a window, not both")
+        return self
+
+
+class ResponseTime(_Objective):
+    """A share of the requests answers within a time, counted from the intended moment.
+
+    A request that times out, is refused as overloaded or ends in an error counts as too late.
+    """
+
+    kind: Literal["response_time"]
+    step: Step | None = None
+    """Default: all steps."""
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Share of the requests: 0.95 states a p95."""
+    at_most: PositiveDuration
+
+
+class FailedRequests(_Objective):
+    """The share of requests that time out, are refused as overloaded or end in an error."""
+
+    kind: Literal["failed_requests"]
+    step: Step | None = None
+    at_most: Fraction
+
+
+class Conversion(_Objective):
+    """The share of visitors that leave with a paid order."""
+
+    kind: Literal["conversion"]
+    persona: str | None = None
+    at_least: Fraction
+
+
+class StockShare(_Objective):
+    """The share of the sold units that goes to one persona, such as bots."""
+
+    kind: Literal["stock_share"]
+    persona: str
+    at_most: Fraction
+
+
+class SellOut(_Objective):
+    """The time from the opening until the last unit of an item is paid."""
+
+    kind: Literal["sell_out"]
+    sku: str | None = None
+    """Default: all items."""
+    at_least: PositiveDuration | None = None
+    at_most: PositiveDuration | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise PydanticCustomError("bound", "give at_least, at_most or both")
+        return self
+
+
+class UnitsSold(_Objective):
+    """How much of the stock is paid at the end of the sale."""
+
+    kind: Literal["units_sold"]
+    sku: str | None = None
+    """Default: all items."""
+    at_least_fraction: Fraction
+    """Share of the stock."""
+
+
+Objective = Annotated[
+    ResponseTime | FailedRequests | Conversion | StockShare | SellOut | UnitsSold,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,58 @@
+"""The service model: what the simulated world must know about the system under test."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from doorbuster.scenario.base import Name, Part
+from doorbuster.scenario.distributions import Constant, Distribution, constant
+
+
+class Station(Part):
+    """A pool of equal servers with one queue: worker processes, connections, a row lock."""
+
+    name: Name
+    servers: Annotated[int, Field(ge=1, le=1_000_000)]
+    queue_limit: Annotated[int, Field(ge=0, le=10_000_000)] = 2048
+    """Requests that may wait; the next one is refused as overloaded. Default: the backlog of a
+    listening socket in common servers."""
+    per_item: bool = False
+    """One such pool for each item: with one server it is the hot row, the stock row that every
+    buyer of an item must lock in turn."""
+
+
+class Passage(Part):
+    """One stay at one station."""
+
+    station: str
+    time: Distribution
+
+    def model_post_init(self, _context: object, /) -> None:
+        """Refuse a passage that takes no time at all."""
+        from pydantic_core import PydanticCustomError  # noqa: PLC0415
+
+        if isinstance(self.time, Constant) and self.time.value == 0:
+            raise PydanticCustomError("service_time", "a service time must be longer than 0")
+
+
+Passages = Annotated[list[Passage], Field(min_length=1, max_length=16)]
+
+
+class Service(Part):
+    """Stations, and which of them each step of a visit passes, in order.
+
+    The stock decision falls at the end of the last passage of `reserve`.
+    """
+
+    network: Distribution = constant("0.5ms")
+    """Time of each request outside the stations. Default 0.5ms, loopback; about 20-60ms for
+    buyers on mobile networks."""
+    stations: Annotated[list[Station], Field(min_length=1, max_length=64)]
+    browse: Passages
+    reserve: Passages
+    pay: Passages
+    """Before the payment provider is called; no station is held while it answers."""
+    poll: Passages | None = None
+    """Asking for a pending payment. Default: like browse."""

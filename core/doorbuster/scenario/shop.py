@@ -1,0 +1,45 @@
+"""What is for sale: items, stock, limits, the lock that a reservation puts on stock."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field
+
+from doorbuster.scenario.base import Name, Part
+from doorbuster.scenario.durations import PositiveDuration
+
+
+class Item(Part):
+    """One stock-keeping unit of the sale."""
+
+    sku: Name
+    """Its name in requests, records and reports."""
+    stock: Annotated[int, Field(ge=0, le=1_000_000_000)]
+    """Units for sale at the opening."""
+    price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+    """Price of one unit in the scenario's currency."""
+    per_account_limit: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Units that one account may hold and buy, locked units included. Default 1: campaign
+    documents set one per person for flash-sale items."""
+
+    @property
+    def price_cents(self) -> int:
+        """Price in hundredths of the currency."""
+        return int(self.price * 100)
+
+
+class Shop(Part):
+    """The shop's side of the sale. The sale opens at T0; every time in the file counts from it."""
+
+    lock_time: PositiveDuration
+    """How long an unpaid reservation keeps its stock. Required: no campaign document ever states
+    it, yet it decides how long bots can hold stock. Seen in real shops: 5m for flash sales, 10m
+    for drops, 30m and more on normal days."""
+    release_sweep: PositiveDuration = 1.0
+    """How often lapsed reservations are released. Default 1s; 60s is common in real shops, 5m and
+    more were seen."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    """ISO 4217 code."""
+    items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]
