@@ -45,6 +45,7 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        from doorbuster.plan import WindowError
         from doorbuster.records.run_folder import RunFolderError
         from doorbuster.scenario.reading import ScenarioError
 
@@ -54,7 +55,7 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
             count = len(error.problems)
             noun = "mistake" if count == 1 else "mistakes"
             stop(exit_codes.USAGE, *error.problems, f"{count} {noun}; nothing was run.")
-        except RunFolderError as error:
+        except (RunFolderError, WindowError) as error:
             stop(exit_codes.USAGE, str(error))
 
     return wrapper

@@ -1,6 +1,6 @@
 """The exogenous half of the randomness: who comes, when, and as whom."""
 
 from doorbuster.plan.plan import Plan, build_plan, plan_blocks
-from doorbuster.plan.timetable import Timetable
+from doorbuster.plan.timetable import Timetable, WindowError
 
-__all__ = ["Plan", "Timetable", "build_plan", "plan_blocks"]
+__all__ = ["Plan", "Timetable", "WindowError", "build_plan", "plan_blocks"]

@@ -24,6 +24,10 @@ PhaseSpan = tuple[str, float, float]
 """Name, start and end of a phase, seconds from the opening."""
 
 
+class WindowError(ValueError):
+    """A window in which nobody arrives; says which arrivals there are."""
+
+
 @dataclass(frozen=True)
 class Timetable:
     """When how many visitors are expected; built once by `Timetable.of`.
@@ -57,7 +61,7 @@ class Timetable:
         window: only visitors who arrive in [start, end), seconds from the opening.
         compress: divides every time of the timetable (not of the visitors' behaviour); rates a
         second stay, so a day passes in less time with a smaller crowd (thinning).
-        Raises: ValueError when the window holds no part of the timetable.
+        Raises: WindowError when the window holds no part of the timetable.
         """
         crowd = scenario.crowd
         spans = sorted(
@@ -170,7 +174,7 @@ def _clip(times: Floats, levels: Floats, start: float, end: float) -> tuple[Floa
             f"window {start:g}s..{end:g}s: holds no arrivals; "
             f"the scenario has arrivals from {times[0]:g}s to {times[-1]:g}s"
         )
-        raise ValueError(message)
+        raise WindowError(message)
     start, end = max(start, float(times[0])), min(end, float(times[-1]))
     inside = (times > start) & (times < end)
     # At a step, the level after it opens the window and the level before it closes the window.

@@ -59,7 +59,6 @@ class RunFolder:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
-            (path / "spool").mkdir()
             _point_latest(parent, path.name)
             return cls(path)
         message = f"{parent}: 1000 runs within one second; clean the folder"
@@ -98,6 +97,7 @@ class RunFolder:
 
     def spool(self, table: str, writer: str) -> Spool:
         """An append-only stream for one writer (a worker process) and one table."""
+        (self.path / "spool").mkdir(exist_ok=True)
         return Spool(self.path / "spool" / f"{table}-{writer}.arrows", TABLES[table])
 
     def merge_spools(self) -> None:
@@ -109,7 +109,8 @@ class RunFolder:
             temporary.replace(self.path / f"{name}.parquet")
         for file in (self.path / "spool").glob("*.arrows"):
             file.unlink()
-        (self.path / "spool").rmdir()
+        if (self.path / "spool").is_dir():
+            (self.path / "spool").rmdir()
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write one table at once, for worlds that need no spool."""
@@ -181,7 +182,9 @@ class Spool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self.close()

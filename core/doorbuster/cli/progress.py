@@ -1,0 +1,64 @@
+"""Progress on stderr: one updating line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import click
+
+QUIET_S = 10.0
+"""Where stderr is no terminal: seconds between two lines."""
+
+
+class Advance(Protocol):
+    """Tells how far the work is."""
+
+    def __call__(self, fraction: float, note: str = "") -> None:
+        """Range: fraction in [0, 1]."""
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Advance]:
+    """Show the progress of a piece of work while the block runs."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from _bar(console, title)
+    else:
+        yield from _lines(title)
+
+
+def _bar(console: object, title: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    assert isinstance(console, Console)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=1.0, note="")
+
+        def advance(fraction: float, note: str = "") -> None:
+            bar.update(task, completed=fraction, note=note)
+
+        yield advance
+
+
+def _lines(title: str) -> Iterator[Advance]:
+    last = time.monotonic()
+
+    def advance(fraction: float, note: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= QUIET_S:
+            last = time.monotonic()
+            click.echo(f"{title}: {fraction:.0%} {note}".rstrip(), err=True)
+
+    yield advance

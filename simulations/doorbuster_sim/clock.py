@@ -1,0 +1,26 @@
+"""The simulated clock counts whole nanoseconds from the opening: no rounding, no platform."""
+
+from __future__ import annotations
+
+import simpy
+
+NANOSECONDS = 1_000_000_000
+
+
+def to_ns(seconds: float) -> int:
+    """The nearest whole nanosecond."""
+    return round(seconds * NANOSECONDS)
+
+
+def to_s(nanoseconds: int) -> float:
+    """Seconds, for records."""
+    return nanoseconds / NANOSECONDS
+
+
+class Environment(simpy.Environment):
+    """SimPy's environment with a clock that is known to count nanoseconds."""
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds from the opening."""
+        return int(self.now)

@@ -1,0 +1,182 @@
+"""The simulated shop: stations, stock, locks and payments behind four steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import simpy
+
+from doorbuster.draws import DistributionTables, Purpose, draw, sample
+from doorbuster.provider import Provider, provider_answer, provider_of
+from doorbuster.records.audit import Audit
+from doorbuster.scenario.distributions import DistributionBook
+from doorbuster.scenario.model import Scenario
+from doorbuster.vocabulary import Action, Reply
+from doorbuster_sim.clock import Environment, to_ns
+from doorbuster_sim.ledger import ItemStock, Reservation, StockLedger
+from doorbuster_sim.stations import Stations, Waiting
+
+_SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
+MAX_PASSAGES = 16
+"""Passages of one step at most; numbers the draws of service times."""
+
+
+class Request(NamedTuple):
+    """One request as it reaches the shop."""
+
+    visitor: int
+    number: int
+    """Counts the visitor's requests from 0; names the draws of its service times."""
+    action: Action
+    item: int
+    units: int
+    account: int
+    channel: int
+    logical_attempt: int
+    """Of reserve and pay: repeated requests with the same one are the same order or payment."""
+
+
+class _Passage(NamedTuple):
+    station: str
+    row: int
+
+
+@dataclass
+class _Payment:
+    """One logical payment and what the provider says about it."""
+
+    decided: simpy.Event
+    reply: Reply = Reply.PENDING
+
+
+@dataclass
+class _Customer:
+    """What the shop remembers of one visitor: idempotent answers, reservation, payments."""
+
+    answers: dict[int, Reply] = field(default_factory=dict)
+    reservation: Reservation | None = None
+    payments: dict[int, _Payment] = field(default_factory=dict)
+
+
+class SimulatedShop:
+    """Serves requests on the simulated clock; the stock decision falls after the stations."""
+
+    def __init__(self, env: Environment, scenario: Scenario, seed: int, system_seed: int) -> None:
+        self._env = env
+        self._system_seed = system_seed
+        self._start_ns: int = env.now_ns
+        self._provider: Provider = provider_of(scenario.payments, seed)
+        self._payment_timeout_ns = to_ns(scenario.payments.timeout)
+        self._stations = Stations(env, scenario.service.stations, scenario.skus)
+        book = DistributionBook()
+        service = scenario.service
+        steps = {
+            Action.BROWSE: service.browse,
+            Action.RESERVE: service.reserve,
+            Action.PAY: service.pay,
+            Action.POLL: service.poll or service.browse,
+        }
+        self._passages = {
+            action: [_Passage(p.station, book.add(p.time)) for p in passages]
+            for action, passages in steps.items()
+        }
+        self._times: DistributionTables = book.tables()
+        self._customers: dict[int, _Customer] = {}
+        self._sweep_ns = to_ns(scenario.shop.release_sweep)
+        self.ledger = StockLedger(
+            [ItemStock(i.sku, i.stock, i.per_account_limit) for i in scenario.shop.items],
+            lock_ns=to_ns(scenario.shop.lock_time),
+            sweep_ns=self._sweep_ns,
+        )
+        env.process(self._sweep())
+
+    def serve(self, request: Request) -> Waiting:
+        """A process that ends with the Reply to a request."""
+        for index, passage in enumerate(self._passages[request.action]):
+            attempt = request.number * MAX_PASSAGES + index
+            uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
+            service_ns = to_ns(sample(self._times, passage.row, uniform))
+            pool = self._stations.pool(passage.station, request.item)
+            if not (yield from pool.serve(service_ns)):
+                return Reply.OVERLOADED
+        if request.action == Action.BROWSE:
+            return self._show(request)
+        if request.action == Action.RESERVE:
+            return self._reserve(request)
+        if request.action == Action.PAY:
+            return (yield from self._pay(request))
+        return self._tell_payment(request)
+
+    def audit(self) -> Audit:
+        """The shop's own account of the sale, as a live target would give it."""
+        items = [
+            self.ledger.audit(item, self._env.now_ns) for item in range(len(self.ledger.items))
+        ]
+        return Audit(items=items)
+
+    def station_uses(self) -> list[dict[str, object]]:
+        """How busy each station was, for run.json."""
+        return [use.__dict__ for use in self._stations.uses(self._env.now_ns - self._start_ns)]
+
+    def _customer(self, visitor: int) -> _Customer:
+        return self._customers.setdefault(visitor, _Customer())
+
+    def _show(self, request: Request) -> Reply:
+        if self._env.now_ns < 0:
+            return Reply.NOT_OPEN
+        return Reply.OK if self.ledger.items[request.item].available > 0 else Reply.SOLD_OUT
+
+    def _reserve(self, request: Request) -> Reply:
+        if self._env.now_ns < 0:
+            return Reply.NOT_OPEN
+        customer = self._customer(request.visitor)
+        known = customer.answers.get(request.logical_attempt)
+        if known is not None:
+            return known
+        reply, reservation = self.ledger.reserve(
+            request.item, request.account, request.units, self._env.now_ns
+        )
+        customer.answers[request.logical_attempt] = reply
+        if reservation is not None:
+            customer.reservation = reservation
+        return reply
+
+    def _pay(self, request: Request) -> Waiting:
+        customer = self._customer(request.visitor)
+        payment = customer.payments.get(request.logical_attempt)
+        if payment is None:
+            reservation = customer.reservation
+            if reservation is None or reservation.has_lapsed(self._env.now_ns):
+                return Reply.EXPIRED
+            payment = _Payment(self._env.event())
+            customer.payments[request.logical_attempt] = payment
+            reservation.payments_in_flight += 1
+            self._env.process(self._charge(request, reservation, payment))
+        if payment.reply is Reply.PENDING:
+            yield payment.decided | self._env.timeout(self._payment_timeout_ns)
+        return payment.reply
+
+    def _charge(self, request: Request, reservation: Reservation, payment: _Payment) -> Waiting:
+        """The provider's side of a payment; goes on whether or not anybody waits."""
+        answer_s, approved = provider_answer(
+            self._provider, request.visitor, request.channel, request.logical_attempt
+        )
+        yield self._env.timeout(to_ns(answer_s))
+        reservation.payments_in_flight -= 1
+        payment.reply = Reply.OK if approved else Reply.DECLINED
+        if approved:
+            self.ledger.settle(reservation)
+        payment.decided.succeed()
+
+    def _tell_payment(self, request: Request) -> Reply:
+        payments = self._customer(request.visitor).payments
+        payment = payments.get(request.logical_attempt)
+        return payment.reply if payment is not None else Reply.EXPIRED
+
+    def _sweep(self) -> Waiting:
+        """Releases lapsed locks at the opening and every sweep interval after it."""
+        yield self._env.timeout(max(0, -self._start_ns))
+        while True:
+            self.ledger.sweep(self._env.now_ns)
+            yield self._env.timeout(self._sweep_ns)

@@ -1,0 +1,374 @@
+"""The simulated sale: laws on every run, and the behaviours that a live shop has as well."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from doorbuster.plan import Timetable, build_plan
+from doorbuster.scenario import Scenario
+from doorbuster_sim import SimulatedSale, simulate_sale
+
+Build = Callable[..., Scenario]
+
+PAYS_AT_ONCE: dict[str, Any] = {"share": 1, "unpaid_fraction": 0.0, "payment_time": "1s"}
+
+
+def run(scenario: Scenario, seed: int = 1) -> SimulatedSale:
+    timetable = Timetable.of(scenario)
+    plan = build_plan(scenario, seed, timetable)
+    return simulate_sale(scenario, plan, timetable, seed=seed)
+
+
+def outcomes(sale: SimulatedSale) -> Counter[str]:
+    return Counter(sale.visits["outcome"].to_pylist())
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    stock=st.integers(0, 60),
+    servers=st.integers(1, 3),
+    queue_limit=st.integers(0, 5),
+    service_ms=st.integers(1, 400),
+    unpaid=st.floats(0, 1),
+    decline=st.floats(0, 1),
+    late=st.floats(0, 1),
+    timeout_ms=st.integers(50, 3000),
+    quantity=st.integers(1, 2),
+    accounts=st.one_of(st.none(), st.integers(1, 20)),
+    seed=st.integers(0, 10_000),
+)
+def test_the_books_balance_whatever_the_scenario(
+    small_scenario: Build,
+    stock: int,
+    servers: int,
+    queue_limit: int,
+    service_ms: int,
+    unpaid: float,
+    decline: float,
+    late: float,
+    timeout_ms: int,
+    quantity: int,
+    accounts: int | None,
+    seed: int,
+) -> None:
+    item = {"sku": "console", "stock": stock, "price": 10, "per_account_limit": 2}
+    scenario = small_scenario(
+        shop={"lock_time": "2s", "items": [item]},
+        crowd={
+            "phases": [
+                {
+                    "name": "before",
+                    "start": "-3s",
+                    "duration": "3s",
+                    "shape": {"kind": "ramp", "from": 0, "to": 1},
+                },
+                {
+                    "name": "open",
+                    "start": 0,
+                    "duration": "8s",
+                    "shape": {"kind": "zero_hour", "peak": 3, "half_life": "2s"},
+                },
+            ],
+            "personas": {
+                "fan": {
+                    "share": 1,
+                    "quantity": quantity,
+                    "unpaid_fraction": unpaid,
+                    "restock_refresh_limit": 2,
+                    "request_timeout": f"{timeout_ms}ms",
+                    "identities": {"accounts": accounts},
+                }
+            },
+        },
+        payments={
+            "timeout": "1s",
+            "channels": [
+                {"name": "card", "share": 1, "decline_fraction": decline, "late_fraction": late}
+            ],
+        },
+        service={
+            "stations": [{"name": "web", "servers": servers, "queue_limit": queue_limit}],
+            **{
+                step: [{"station": "web", "time": f"{service_ms}ms"}]
+                for step in ("browse", "reserve", "pay")
+            },
+        },
+    )
+    sale = run(scenario, seed)
+    audit = sale.audit.items[0]
+    counts = outcomes(sale)
+    assert sum(counts.values()) == sale.visits.num_rows
+    assert "undecided" not in counts
+    assert audit.available_units + audit.locked_units + audit.sold_units == stock
+    assert min(audit.available_units, audit.locked_units, audit.sold_units) >= 0
+    assert audit.max_units_per_account <= 2
+    assert audit.lapsed_locks == 0
+    # Whoever was told `sold` has an order; an order whose buyer had left is possible.
+    assert counts["sold"] * quantity <= audit.sold_units == audit.orders_paid * quantity
+    for name in ("available", "locked", "sold"):
+        assert min(sale.stock[name].to_pylist()) >= 0
+    sums = sum(sale.stock[name].to_numpy() for name in ("available", "locked", "sold"))
+    assert (sums == stock).all()
+    assert sale.requests.num_rows <= sum(sale.visits["request_count"].to_pylist())
+    waits = sale.requests["done_s"].to_numpy() - sale.requests["sent_s"].to_numpy()
+    assert waits.min() >= 0
+    assert waits.max() <= timeout_ms / 1000 + 1e-9
+
+
+def test_demand_above_stock_sells_every_unit(small_scenario: Build) -> None:
+    sale = run(small_scenario(crowd={"personas": {"fan": PAYS_AT_ONCE}}))
+    assert sale.audit.items[0].sold_units == 20
+    assert sale.visits["price_paid_cents"].to_numpy().sum() == 20 * 49_900
+
+
+@pytest.mark.requirement("A060")
+def test_unpaid_locks_come_back_within_lock_time_and_sweep(small_scenario: Build) -> None:
+    # Nobody pays; a restock-watcher must find units again one lock time later.
+    sale = run(
+        small_scenario(
+            shop={"lock_time": "4s", "release_sweep": "1s"},
+            crowd={"personas": {"holder": {"share": 1, "unpaid_fraction": 1.0}}},
+        )
+    )
+    assert outcomes(sale)["unpaid"] > 20
+    reserved = sorted(t for t in sale.visits["reserved_s"].to_pylist() if t is not None)
+    # The 21st reservation needs the 1st unit back: lock 4 s, at most 1 s until the sweep.
+    assert reserved[20] >= reserved[0] + 4 - 0.002
+    stock = [row for row in sale.stock.to_pylist() if row["available"] > 0]
+    returned = min(row["at_s"] for row in stock if row["at_s"] > reserved[19])
+    assert returned <= reserved[0] + 4 + 1 + 0.5
+
+
+def test_the_server_works_on_when_the_client_has_left(small_scenario: Build) -> None:
+    # One server, 1 s a page, visitors who wait 100 ms: nobody is answered, the server is busy.
+    sale = run(
+        small_scenario(
+            crowd={
+                "personas": {"hasty": {"share": 1, "request_timeout": "100ms", "retry_limit": 0}}
+            },
+            service={
+                "stations": [{"name": "web", "servers": 1}],
+                "browse": [{"station": "web", "time": "1s"}],
+            },
+        )
+    )
+    assert set(outcomes(sale)) == {"failed"}
+    assert set(sale.requests["reply"].to_pylist()) == {"timeout"}
+    assert sale.stations[0]["utilisation"] > 0.9
+
+
+def test_a_retried_reservation_is_the_same_reservation(small_scenario: Build) -> None:
+    # Every reservation is answered after the client's timeout, so everybody retries: one lock each.
+    sale = run(
+        small_scenario(
+            shop={"lock_time": "1h", "items": [{"sku": "console", "stock": 1000, "price": 1}]},
+            crowd={
+                "personas": {
+                    "fan": {
+                        "share": 1,
+                        "request_timeout": "300ms",
+                        "retry_limit": 5,
+                        "retry_wait": "400ms",
+                        "unpaid_fraction": 1.0,
+                    }
+                }
+            },
+            service={
+                "stations": [{"name": "web", "servers": 500}],
+                "reserve": [
+                    {"station": "web", "time": {"kind": "uniform", "low": "250ms", "high": "500ms"}}
+                ],
+            },
+        )
+    )
+    reserving = [r for r in sale.requests.to_pylist() if r["step"] == "reserve"]
+    assert sum(r["reply"] == "timeout" for r in reserving) > 20
+    visitors = {r["visitor"] for r in reserving}
+    locked = sale.audit.items[0].locked_units
+    assert locked <= len(visitors)
+
+
+@pytest.mark.requirement("A048")
+def test_the_limit_holds_for_a_shared_account(small_scenario: Build) -> None:
+    sale = run(
+        small_scenario(
+            crowd={
+                "personas": {
+                    "crew": {
+                        "share": 1,
+                        "unpaid_fraction": 0.0,
+                        "identities": {"accounts": 4},
+                    }
+                }
+            }
+        )
+    )
+    assert sale.audit.items[0].sold_units <= 4
+    assert sale.audit.items[0].max_units_per_account == 1
+    assert outcomes(sale)["limited"] > 50
+
+
+def test_a_payment_in_flight_holds_the_lock(small_scenario: Build) -> None:
+    # The provider takes 6 s, the lock lasts 2 s, payments start in time: all locks end paid.
+    sale = run(
+        small_scenario(
+            shop={"lock_time": "2s"},
+            crowd={
+                "personas": {
+                    "fan": {
+                        "share": 1,
+                        "unpaid_fraction": 0.0,
+                        "payment_time": "1s",
+                        "request_timeout": "30s",
+                    }
+                }
+            },
+            payments={
+                "channels": [
+                    {
+                        "name": "slow",
+                        "share": 1,
+                        "latency": "6s",
+                        "decline_fraction": 0,
+                        "late_fraction": 0,
+                    }
+                ]
+            },
+        )
+    )
+    assert outcomes(sale)["sold"] == 20
+    assert outcomes(sale)["expired"] == 0
+
+
+def test_a_late_provider_makes_payments_pending_and_polls_settle_them(
+    small_scenario: Build,
+) -> None:
+    sale = run(
+        small_scenario(
+            crowd={"personas": {"fan": PAYS_AT_ONCE}},
+            payments={
+                "timeout": "500ms",
+                "channels": [
+                    {
+                        "name": "slow",
+                        "share": 1,
+                        "latency": "2s",
+                        "decline_fraction": 0,
+                        "late_fraction": 0,
+                    }
+                ],
+            },
+        )
+    )
+    replies = Counter((r["step"], r["reply"]) for r in sale.requests.to_pylist())
+    assert replies["pay", "pending"] == 20
+    assert replies["poll", "ok"] == outcomes(sale)["sold"] == 20
+
+
+def test_a_per_item_station_serves_items_side_by_side(small_scenario: Build) -> None:
+    # Two items on a hot row of 1 s each: 20 s hold 20 reservations an item, 40 in all.
+    def reserved(skus: list[str]) -> int:
+        items = [{"sku": sku, "stock": 1000, "price": 1} for sku in skus]
+        sale = run(
+            small_scenario(
+                shop={"items": items, "lock_time": "1h"},
+                crowd={
+                    "drain": "1s",
+                    "personas": {"fan": {"share": 1, "think_time": "1ms", "request_timeout": "1h"}},
+                },
+                service={
+                    "stations": [
+                        {"name": "web", "servers": 100},
+                        {"name": "row", "servers": 1, "per_item": True},
+                    ],
+                    "reserve": [{"station": "row", "time": "1s"}],
+                },
+            )
+        )
+        return sum(item.locked_units + item.sold_units for item in sale.audit.items)
+
+    one, two = reserved(["a"]), reserved(["a", "b"])
+    assert 18 <= one <= 21
+    assert 2 * one - 4 <= two <= 2 * one + 2
+
+
+def test_more_stock_never_sells_less(small_scenario: Build) -> None:
+    # Metamorphic, under common random numbers.
+    sold = []
+    for stock in (0, 5, 20, 60, 500):
+        item = {"sku": "console", "stock": stock, "price": 1}
+        sold.append(run(small_scenario(shop={"items": [item]})).audit.items[0].sold_units)
+    assert sold == sorted(sold)
+
+
+def test_before_the_opening_nothing_is_sold(small_scenario: Build) -> None:
+    phase = {
+        "name": "early",
+        "start": "-10s",
+        "duration": "10s",
+        "shape": {"kind": "constant", "level": 1},
+    }
+    sale = run(small_scenario(crowd={"phases": [phase]}))
+    early = [r for r in sale.requests.to_pylist() if r["done_s"] < 0]
+    assert {r["reply"] for r in early} == {"not_open"}
+    assert min(t for t in sale.visits["reserved_s"].to_pylist() if t is not None) > 0
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from doorbuster.records.run_facts import RunSettings
+from doorbuster.records.run_folder import RunFolder
+from doorbuster.scenario.reading import read_scenario
+from doorbuster_sim import simulate_run
+if __name__ == "__main__":
+    folder = RunFolder.create(Path("results"), scenario_name="demo", world="sim", seed=3)
+    file = read_scenario(Path(sys.argv[1]))
+    simulate_run(folder, file, RunSettings(seed=3, load_factor=2), replications=2,
+                 job_count=int(sys.argv[2]))
+    print(folder.path.resolve())
+"""
+
+
+def test_two_processes_in_two_folders_write_equal_bytes(tmp_path: Path) -> None:
+    demo = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
+    digests: list[dict[str, str]] = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        program = folder / "program.py"
+        program.write_text(PROGRAM)
+        done = subprocess.run(
+            [sys.executable, str(program), str(demo), str(number)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        files = sorted(Path(done.stdout.strip()).glob("*.parquet"))
+        digests.append({f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files})
+    assert len(digests[0]) == 3
+    assert digests[0] == digests[1]
+
+
+def test_another_system_seed_keeps_the_crowd(small_scenario: Build) -> None:
+    scenario = small_scenario()
+    timetable = Timetable.of(scenario)
+    plan = build_plan(scenario, 1, timetable)
+    one, other = (
+        simulate_sale(scenario, plan, timetable, seed=1, system_seed=system) for system in (1, 2)
+    )
+    columns: list[Any] = ["visitor", "persona", "arrival_s"]
+    assert one.visits.select(columns) == other.visits.select(columns)
+    assert np.array_equal(one.visits["outcome"], other.visits["outcome"]) or outcomes(one)
