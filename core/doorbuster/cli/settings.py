@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 MAX_SEED = 2**63 - 1
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; `nan` and `inf` are none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """A number that can be calculated with."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
 
 
 class WindowType(click.ParamType[tuple[float, float]]):
@@ -41,7 +55,7 @@ class WindowType(click.ParamType[tuple[float, float]]):
         return start, end
 
 
-def run_settings(function: Callable[P, None]) -> Callable[..., None]:
+def run_settings(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the shared options and hands them over as one `settings` argument."""
 
     @click.option(
@@ -53,7 +67,7 @@ def run_settings(function: Callable[P, None]) -> Callable[..., None]:
     )
     @click.option(
         "--load-factor",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=None,
         help="Multiple of the normal load, instead of the scenario's own.",
     )
@@ -66,7 +80,7 @@ def run_settings(function: Callable[P, None]) -> Callable[..., None]:
     )
     @click.option(
         "--compress",
-        type=click.FloatRange(1),
+        type=FiniteRange(1),
         default=1.0,
         show_default=True,
         help="Let the timetable pass this many times faster, with as many fewer "

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,9 @@ def build_plan(scenario: Scenario, seed: int, timetable: Timetable) -> Plan:
         for name in COLUMNS:
             digest.update(getattr(block, name).astype("<i8").tobytes())
         blocks.append(block)
-    columns = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in COLUMNS}
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(block, name) for block in blocks]) for name in COLUMNS
+    }
     return Plan(**columns, hash=digest.hexdigest())
 
 
@@ -103,7 +106,8 @@ def plan_blocks(scenario: Scenario, seed: int, timetable: Timetable) -> Iterator
         arrival_ns = _arrivals(
             seed, timetable, visitors, np.repeat(cells, counts), np.repeat(sizes, counts)
         )
-        yield Plan(arrival_ns, **casting.cast(visitors, arrival_ns), first_visitor=first_visitor)
+        columns: dict[str, Any] = casting.cast(visitors, arrival_ns)
+        yield Plan(arrival_ns, **columns, first_visitor=first_visitor)
         first_visitor += len(visitors)
 
 

@@ -142,7 +142,8 @@ class Timetable:
         root = np.sqrt(np.maximum(before * before + 2.0 * rest * slope, 0.0))
         divisor = before + root
         into = np.where(divisor > 0, 2.0 * rest / np.where(divisor > 0, divisor, 1.0), 0.0)
-        return self.knot_s[left] + np.clip(into, 0.0, width)
+        times_s: Floats = self.knot_s[left] + np.clip(into, 0.0, width)
+        return times_s
 
 
 def _phase_levels(phase: Phase, normal_load_per_s: float) -> Floats:

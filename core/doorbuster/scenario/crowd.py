@@ -18,10 +18,15 @@ class Identities(Part):
     """How many different identities a persona's visitors share; absent means one each."""
 
     accounts: PoolSize = None
+    """Different accounts; purchase limits count by account."""
     devices: PoolSize = None
+    """Different devices."""
     ips: PoolSize = None
+    """Different IP addresses."""
     addresses: PoolSize = None
+    """Different delivery addresses."""
     cards: PoolSize = None
+    """Different means of payment."""
 
 
 class Persona(Part):
@@ -29,12 +34,14 @@ class Persona(Part):
 
     share: Weight
     """Share of the arrivals (relative to the other personas), unless the phase has its own mix."""
-    wants: dict[str, Weight] = {}
+    wants: dict[str, Weight] = Field(default_factory=dict)
     """Which item a visitor comes for, as weights by sku. Default: all items alike."""
     quantity: Annotated[int, Field(ge=1, le=1_000)] = 1
-    """Units that a visitor tries to buy."""
+    """Units that a visitor tries to buy. Default 1: the usual limit."""
     buy_fraction: Fraction = 1.0
-    """Visitors who try to buy once they have seen the item; the others leave after the page."""
+    """Visitors who try to buy once they have seen the item; the others leave after the page.
+    Default 1: the crowd of a drop comes to buy. Over all visitors of a sale 0.05 to 0.6 are usual
+    (0.2 on Double 11 in 2012)."""
     think_time: Distribution = lognormal("2s", 0.6)
     """From the product page to pressing the buy button. Default assumed."""
     refresh_gap: Distribution = lognormal("3s", 0.4)
@@ -42,11 +49,14 @@ class Persona(Part):
     refresh_limit: Annotated[int, Field(ge=0, le=100_000)] = 8
     """Looks at a sale that has not opened before leaving. Default 8, assumed."""
     restock_refresh_limit: Annotated[int, Field(ge=0, le=100_000)] = 0
-    """Looks after `sold out`, in the hope of released stock. Counts on top of refresh_limit."""
-    request_timeout: PositiveDuration = 10.0
-    """After this time without an answer the visitor drops the request. Default assumed."""
+    """Looks after `sold out`, in the hope of released stock, on top of refresh_limit. Default 0,
+    assumed."""
+    request_timeout: PositiveDuration = 15.0
+    """After this time without an answer the visitor drops the request. Default 15s, assumed:
+    longer than the shop waits for a payment provider."""
     retry_limit: Annotated[int, Field(ge=0, le=1_000)] = 3
-    """Failed requests (timeout, overload, error) in the whole visit before leaving."""
+    """Failed requests (timeout, overload, error) in the whole visit before leaving. Default
+    assumed."""
     retry_wait: Distribution = lognormal("1s", 0.5)
     """Between a failed request and the next try. Default assumed."""
     patience: Distribution = constant("300s")
@@ -56,7 +66,7 @@ class Persona(Part):
     unpaid_fraction: Fraction = 0.2
     """Reservations that are never paid. Default 0.20; 0.15-0.5 is reported, weakly sourced."""
     payment_attempt_limit: Annotated[int, Field(ge=1, le=100)] = 3
-    """Payments that a visitor tries before giving up."""
+    """Payments that a visitor tries before giving up. Default assumed."""
     retry_same_fraction: Fraction = 0.25
     """After a decline: tries the same means again. Default 25 % (bettercharge)."""
     retry_other_fraction: Fraction = 0.34
@@ -64,21 +74,25 @@ class Persona(Part):
     poll_gap: Distribution = uniform("1s", "2s")
     """Between two questions after a pending payment. Default assumed."""
     poll_limit: Annotated[int, Field(ge=0, le=10_000)] = 30
-    """Questions after a pending payment before leaving."""
-    channels: dict[str, Weight] = {}
+    """Questions after a pending payment before leaving. Default assumed."""
+    channels: dict[str, Weight] = Field(default_factory=dict)
     """First payment channel as weights by name. Default: the channels' own shares."""
     identities: Identities = Identities()
+    """Identities that the visitors share. Default: each visitor is somebody else."""
 
 
 class Phase(Part):
     """A stretch of time with one arrival shape. Phases may touch but not overlap."""
 
     name: Name
+    """Its name in reports and objectives."""
     start: Instant
     """Seconds from the opening; negative before it."""
     duration: PositiveDuration
+    """How long it lasts."""
     shape: Shape
-    mix: dict[str, Weight] = {}
+    """How the arrivals go up and down in it."""
+    mix: dict[str, Weight] = Field(default_factory=dict)
     """Weights of the personas in this phase. Default: their own shares."""
 
 
@@ -93,6 +107,8 @@ class Crowd(Part):
     absolute_peak_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Instead of the load factor: scale the whole crowd so that its highest rate is this one."""
     phases: Annotated[list[Phase], Field(min_length=1, max_length=1_000)]
+    """The stretches of the sale, in any order."""
     personas: Annotated[dict[Name, Persona], Field(min_length=1, max_length=64)]
+    """The kinds of visitors by name."""
     drain: Duration = 10.0
     """Time after the last arrival in which visitors may finish; then the sale ends."""

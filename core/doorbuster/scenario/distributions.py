@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 from pydantic_core import PydanticCustomError
 
 from doorbuster.draws.quantiles import (
@@ -13,7 +15,7 @@ from doorbuster.draws.quantiles import (
     DistributionKind,
     DistributionTables,
 )
-from doorbuster.scenario.base import Part
+from doorbuster.scenario.base import Fraction, Part
 from doorbuster.scenario.durations import Duration, PositiveDuration
 
 
@@ -21,20 +23,25 @@ class Constant(Part):
     """Always the same time. The short form is the bare duration: `20ms`."""
 
     kind: Literal["constant"] = "constant"
+    """The same time always; may be left out together with `value` in the short form."""
     value: Duration
+    """The time."""
 
 
 class Uniform(Part):
     """Every time between two bounds is equally likely."""
 
     kind: Literal["uniform"]
+    """All times between two bounds alike."""
     low: Duration
+    """Shortest time."""
     high: Duration
+    """Longest time."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.high < self.low:
-            raise PydanticCustomError("order", "high must not be below low")
+            raise PydanticCustomError("order", "high is below low; swap them")
         return self
 
 
@@ -42,14 +49,18 @@ class Exponential(Part):
     """Memoryless times around a mean."""
 
     kind: Literal["exponential"]
+    """Memoryless times."""
     mean: PositiveDuration
+    """Mean time."""
 
 
 class Lognormal(Part):
     """Right-skewed times: half of them below the median, a long tail above."""
 
     kind: Literal["lognormal"]
+    """Right-skewed times."""
     median: PositiveDuration
+    """Half of the times are shorter."""
     sigma: Annotated[float, Field(gt=0, le=5)] = 0.5
     """Standard deviation of the logarithm; 0.5 gives a p95 of 2.3 medians, 1.0 of 5.2."""
 
@@ -58,17 +69,23 @@ class Weibull(Part):
     """Times with a rising (shape above 1) or falling (below 1) hazard, such as patience."""
 
     kind: Literal["weibull"]
+    """Times with a rising or falling hazard."""
     scale: PositiveDuration
-    shape: Annotated[float, Field(gt=0, le=20)]
+    """63 % of the times are shorter (1 - 1/e)."""
+    shape: Annotated[float, Field(ge=0.1, le=20)]
+    """Above 1 the hazard rises, below 1 it falls, 1 is exponential."""
+
+
+Quantile = Annotated[tuple[Fraction, Duration], Strict(False)]
+"""A probability and a time; YAML has lists where Python has tuples."""
 
 
 class Empirical(Part):
     """Your own measurements as quantiles: `[[0, 1ms], [0.5, 4ms], [1, 90ms]]`."""
 
     kind: Literal["empirical"]
-    quantiles: Annotated[
-        list[tuple[Annotated[float, Field(ge=0, le=1)], Duration]], Field(min_length=2)
-    ]
+    """Measured times."""
+    quantiles: Annotated[list[Quantile], Field(min_length=2, max_length=10_000)]
     """Pairs of probability and time, both rising, from probability 0 to 1."""
 
     @model_validator(mode="after")
@@ -77,25 +94,26 @@ class Empirical(Part):
         times = [time for _, time in self.quantiles]
         if probabilities[0] != 0 or probabilities[-1] != 1:
             raise PydanticCustomError("quantiles", "quantiles must start at 0 and end at 1")
-        if any(b <= a for a, b in zip(probabilities, probabilities[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(probabilities)):
             raise PydanticCustomError("quantiles", "probabilities of quantiles must rise")
-        if any(b < a for a, b in zip(times, times[1:], strict=False)):
+        if any(b < a for a, b in pairwise(times)):
             raise PydanticCustomError("quantiles", "times of quantiles must not fall")
         return self
 
 
 def _short_form(value: object) -> object:
-    return {"kind": "constant", "value": value} if isinstance(value, str | int | float) else value
+    is_bare = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return {"kind": "constant", "value": value} if is_bare else value
 
 
-Distribution = Annotated[
-    Annotated[
-        Constant | Uniform | Exponential | Lognormal | Weibull | Empirical,
-        Field(discriminator="kind"),
-    ],
-    BeforeValidator(_short_form, json_schema_input_type=str | int | Constant | Uniform
-                    | Exponential | Lognormal | Weibull | Empirical),
+_Family = Annotated[
+    Constant | Uniform | Exponential | Lognormal | Weibull | Empirical, Field(discriminator="kind")
 ]
+Distribution = Annotated[
+    _Family,
+    BeforeValidator(_short_form, json_schema_input_type=Duration | _Family),
+]
+"""A distribution of times; a bare duration is short for a constant."""
 
 
 def constant(value: str) -> Constant:
@@ -125,11 +143,9 @@ def mean_of(distribution: Distribution) -> float:
         case Lognormal(median=median, sigma=sigma):
             return float(median * np.exp(sigma**2 / 2))
         case Weibull(scale=scale, shape=shape):
-            from scipy.special import gamma  # noqa: PLC0415 - SciPy costs 0.2 s at start-up
-
-            return float(scale * gamma(1 + 1 / shape))
+            return scale * math.gamma(1 + 1 / shape)
         case Empirical(quantiles=quantiles):
-            pairs = zip(quantiles, quantiles[1:], strict=False)
+            pairs = pairwise(quantiles)
             return sum((p1 - p0) * (t0 + t1) / 2 for (p0, t0), (p1, t1) in pairs)
 
 

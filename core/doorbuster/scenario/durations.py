@@ -8,8 +8,13 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from doorbuster.scenario.base import Words
+
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHIFT = {"us": -6, "ms": -3}
 _PATTERN = re.compile(r"^([+-]?\d+(?:\.\d+)?)(us|ms|s|m|h|d)$")
+MAX_DURATION_S = 3650 * 86400.0
+"""Ten years: longer than any campaign, short enough for nanoseconds in 64 bits."""
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2})?$")
 
 
@@ -25,7 +30,14 @@ def parse_duration(text: str) -> float:
             raise ValueError(message)
         message = "is no duration; write a number with its unit: 250ms, 90s, 5m, 2h or 1d"
         raise ValueError(message)
-    return float(match[1]) * _UNIT_S[match[2]]
+    # A shift of the decimal point keeps 300us and 0.3ms the same number.
+    decimal_point = _SHIFT.get(match[2], 0)
+    factor = 1.0 if decimal_point else _UNIT_S[match[2]]
+    seconds = float(f"{match[1]}e{decimal_point}") * factor
+    if abs(seconds) > MAX_DURATION_S:
+        message = f"is too long; allowed {format_duration(MAX_DURATION_S)} at most"
+        raise ValueError(message)
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
@@ -33,11 +45,11 @@ def format_duration(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNIT_S[unit] == 0:
             return f"{seconds / _UNIT_S[unit]:.0f}{unit}"
-    if abs(seconds) >= 1 or seconds == 0:
-        return f"{seconds:g}s"
-    if abs(seconds) >= 1e-3:
-        return f"{seconds * 1e3:g}ms"
-    return f"{seconds * 1e6:g}us"
+    unit = "s" if abs(seconds) >= 1 or not seconds else "ms"
+    if 0 < abs(seconds) < _UNIT_S["ms"]:
+        unit = "us"
+    digits = f"{seconds / _UNIT_S[unit]:.6f}".rstrip("0").rstrip(".")
+    return f"{digits}{unit}"
 
 
 def _validate(value: Any) -> float:
@@ -50,8 +62,9 @@ def _validate(value: Any) -> float:
             raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
     if value == 0:
         return 0.0
+    text = f"{value:g}"
     raise PydanticCustomError(
-        "duration", "a duration needs its unit: write {value}s or {value}ms", {"value": value}
+        "duration", "a duration needs its unit; write {text}s or {text}ms", {"text": text}
     )
 
 
@@ -65,16 +78,36 @@ def _sign_checked(minimum: float, *, inclusive: bool, wanted: str) -> Any:
     return check
 
 
-_TEXT_SCHEMA = {"type": "string", "pattern": r"^[+-]?\d+(\.\d+)?(us|ms|s|m|h|d)$"}
-_SCHEMA = WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"const": 0}]})
+class TimeWords(Words):
+    """Marks a field that holds a time: seconds in the model, text with a unit in the file."""
 
-Instant = Annotated[float, BeforeValidator(_validate), _SCHEMA]
+
+UNIT_PATTERN = r"\d+(\.\d+)?(us|ms|s|m|h|d)$"
+"""End of the JSON Schema pattern of every time."""
+
+
+def _text_schema(sign: str) -> dict[str, str]:
+    return {"type": "string", "pattern": f"^{sign}{UNIT_PATTERN}"}
+
+
+Instant = Annotated[
+    float,
+    BeforeValidator(_validate),
+    WithJsonSchema({"anyOf": [_text_schema("[+-]?"), {"const": 0}]}),
+    TimeWords("time from T0", ""),
+]
 """Seconds from the opening of the sale (T0); negative before it."""
 Duration = Annotated[
-    float, BeforeValidator(_sign_checked(0.0, inclusive=True, wanted="0 or longer")), _SCHEMA
+    float,
+    BeforeValidator(_sign_checked(0.0, inclusive=True, wanted="0 or longer")),
+    WithJsonSchema({"anyOf": [_text_schema("[+]?"), {"const": 0}]}),
+    TimeWords("duration", "0 or longer"),
 ]
 """A length of time, zero allowed."""
 PositiveDuration = Annotated[
-    float, BeforeValidator(_sign_checked(0.0, inclusive=False, wanted="longer than 0")), _SCHEMA
+    float,
+    BeforeValidator(_sign_checked(0.0, inclusive=False, wanted="longer than 0")),
+    WithJsonSchema(_text_schema("[+]?")),
+    TimeWords("duration", "longer than 0"),
 ]
 """A length of time above zero."""

@@ -17,7 +17,9 @@ class Window(Part):
     """A stretch of the sale, from inclusive to exclusive."""
 
     start: Instant
+    """First moment of the window."""
     end: Instant
+    """End of the window, no longer part of it."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -28,6 +30,7 @@ class Window(Part):
 
 class _Objective(Part):
     name: Name
+    """Its name in the verdict."""
     phase: str | None = None
     """Only what was intended in this phase. Default: the whole sale."""
     window: Window | None = None
@@ -47,45 +50,59 @@ class ResponseTime(_Objective):
     """
 
     kind: Literal["response_time"]
+    """How fast the shop answers."""
     step: Step | None = None
     """Default: all steps."""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Share of the requests: 0.95 states a p95."""
     at_most: PositiveDuration
+    """The time within which this share of the requests must be answered."""
 
 
 class FailedRequests(_Objective):
     """The share of requests that time out, are refused as overloaded or end in an error."""
 
     kind: Literal["failed_requests"]
+    """How often the shop does not answer properly."""
     step: Step | None = None
+    """Default: all steps."""
     at_most: Fraction
+    """Highest share of failed requests."""
 
 
 class Conversion(_Objective):
     """The share of visitors that leave with a paid order."""
 
     kind: Literal["conversion"]
+    """How many visitors buy."""
     persona: str | None = None
+    """Only this persona. Default: all."""
     at_least: Fraction
+    """Lowest share of visitors with a paid order."""
 
 
 class StockShare(_Objective):
     """The share of the sold units that goes to one persona, such as bots."""
 
     kind: Literal["stock_share"]
+    """How much of the stock one persona gets."""
     persona: str
+    """The persona, such as bots."""
     at_most: Fraction
+    """Highest share of the sold units."""
 
 
 class SellOut(_Objective):
     """The time from the opening until the last unit of an item is paid."""
 
     kind: Literal["sell_out"]
+    """How long the stock lasts."""
     sku: str | None = None
     """Default: all items."""
     at_least: PositiveDuration | None = None
+    """Not sold out before this time."""
     at_most: PositiveDuration | None = None
+    """Sold out by this time."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -98,6 +115,7 @@ class UnitsSold(_Objective):
     """How much of the stock is paid at the end of the sale."""
 
     kind: Literal["units_sold"]
+    """How much is sold in the end."""
     sku: str | None = None
     """Default: all items."""
     at_least_fraction: Fraction

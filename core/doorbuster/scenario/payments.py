@@ -15,6 +15,7 @@ class Channel(Part):
     """One way to pay, as its provider behaves during the sale."""
 
     name: Name
+    """Its name in records and reports."""
     share: Weight
     """Share of the visitors who try this channel first (relative to the other channels)."""
     latency: Distribution = lognormal("250ms", 0.5)
@@ -33,6 +34,7 @@ class Payments(Part):
     """All channels, and how long the shop waits for a provider."""
 
     channels: Annotated[list[Channel], Field(min_length=1, max_length=64)]
+    """The ways to pay."""
     timeout: PositiveDuration = 10.0
     """After this time without an answer the shop tells the buyer that the payment is pending and
     goes on asking. Default 10s, assumed."""

@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
+from doorbuster.documents import DocumentError, read_document
+from doorbuster.scenario.cross_check import CHECKS
+from doorbuster.scenario.model import Scenario
 
-from doorbuster.scenario.model import Scenario, cross_check
 
-
-class ScenarioError(Exception):
+class ScenarioError(DocumentError):
     """A scenario file with mistakes; `problems` holds one sentence for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -30,13 +25,5 @@ class ScenarioFile:
 
 def read_scenario(path: Path) -> ScenarioFile:
     """Read and check a scenario file. Raises: ScenarioError with every mistake."""
-    text = path.read_text("utf-8")
-    try:
-        data = YAML(typ="safe").load(text)
-        scenario = Scenario.model_validate(data, context={"folder": str(path.parent)})
-    except ValidationError as error:
-        raise ScenarioError([str(problem) for problem in error.errors()]) from None
-    problems = cross_check(scenario)
-    if problems:
-        raise ScenarioError([f"{path}: {place}: {problem}" for place, problem in problems])
+    scenario, text = read_document(path, Scenario, checks=CHECKS, error=ScenarioError)
     return ScenarioFile(path, text, scenario)

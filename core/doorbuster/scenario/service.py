@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part
-from doorbuster.scenario.distributions import Constant, Distribution, constant
+from doorbuster.scenario.distributions import Distribution, constant, mean_of
 
 
 class Station(Part):
     """A pool of equal servers with one queue: worker processes, connections, a row lock."""
 
     name: Name
+    """Its name in passages and reports."""
     servers: Annotated[int, Field(ge=1, le=1_000_000)]
+    """Requests that it works on at once."""
     queue_limit: Annotated[int, Field(ge=0, le=10_000_000)] = 2048
     """Requests that may wait; the next one is refused as overloaded. Default: the backlog of a
     listening socket in common servers."""
@@ -23,18 +26,21 @@ class Station(Part):
     buyer of an item must lock in turn."""
 
 
+def _takes_time(time: Distribution) -> Distribution:
+    if mean_of(time) <= 0:
+        raise PydanticCustomError(
+            "service_time", "a service time must be longer than 0; write for example 2ms"
+        )
+    return time
+
+
 class Passage(Part):
     """One stay at one station."""
 
     station: str
-    time: Distribution
-
-    def model_post_init(self, _context: object, /) -> None:
-        """Refuse a passage that takes no time at all."""
-        from pydantic_core import PydanticCustomError  # noqa: PLC0415
-
-        if isinstance(self.time, Constant) and self.time.value == 0:
-            raise PydanticCustomError("service_time", "a service time must be longer than 0")
+    """Name of the station."""
+    time: Annotated[Distribution, AfterValidator(_takes_time)]
+    """How long one server is busy with the request."""
 
 
 Passages = Annotated[list[Passage], Field(min_length=1, max_length=16)]
@@ -50,8 +56,11 @@ class Service(Part):
     """Time of each request outside the stations. Default 0.5ms, loopback; about 20-60ms for
     buyers on mobile networks."""
     stations: Annotated[list[Station], Field(min_length=1, max_length=64)]
+    """All stations of the system."""
     browse: Passages
+    """What a look at the product page passes."""
     reserve: Passages
+    """What a reservation passes."""
     pay: Passages
     """Before the payment provider is called; no station is held while it answers."""
     poll: Passages | None = None

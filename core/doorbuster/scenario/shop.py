@@ -5,10 +5,26 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-from doorbuster.scenario.base import Name, Part
+from doorbuster.scenario.base import Name, Part, Words
 from doorbuster.scenario.durations import PositiveDuration
+
+
+def _decimal(value: object) -> object:
+    """The decimal number as it was written: 499.00 has no binary rounding."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Decimal(str(value)) if is_number else value
+
+
+Price = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(ge=0, max_digits=12, decimal_places=2),
+    WithJsonSchema({"type": "number", "minimum": 0}),
+    Words("amount of money", "0 or more, two decimals"),
+]
 
 
 class Item(Part):
@@ -18,7 +34,7 @@ class Item(Part):
     """Its name in requests, records and reports."""
     stock: Annotated[int, Field(ge=0, le=1_000_000_000)]
     """Units for sale at the opening."""
-    price: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)]
+    price: Price
     """Price of one unit in the scenario's currency."""
     per_account_limit: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Units that one account may hold and buy, locked units included. Default 1: campaign
@@ -28,6 +44,20 @@ class Item(Part):
     def price_cents(self) -> int:
         """Price in hundredths of the currency."""
         return int(self.price * 100)
+
+
+def _checked_currency(code: str) -> str:
+    if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):  # noqa: PLR2004
+        raise PydanticCustomError("currency", "is no ISO 4217 code; write for example CNY or EUR")
+    return code
+
+
+Currency = Annotated[
+    str,
+    AfterValidator(_checked_currency),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"}),
+    Words("text", "three capital letters"),
+]
 
 
 class Shop(Part):
@@ -40,6 +70,7 @@ class Shop(Part):
     release_sweep: PositiveDuration = 1.0
     """How often lapsed reservations are released. Default 1s; 60s is common in real shops, 5m and
     more were seen."""
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]
+    """What is for sale."""

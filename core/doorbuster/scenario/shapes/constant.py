@@ -12,6 +12,7 @@ class Constant(Part):
     """The same rate through the whole phase."""
 
     kind: Literal["constant"]
+    """A level that stays."""
     level: Level = 1.0
     """Multiple of the normal load."""
 

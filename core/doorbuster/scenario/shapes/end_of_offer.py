@@ -14,6 +14,7 @@ class EndOfOffer(Part):
     """Grows as a power of the elapsed share of the phase: slowly first, steeply at the end."""
 
     kind: Literal["end_of_offer"]
+    """The rush of the last hours."""
     base: Level = 1.0
     """Multiple of the normal load at the start of the phase."""
     peak: Level

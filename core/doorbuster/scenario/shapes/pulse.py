@@ -13,6 +13,7 @@ class Pulse(Part):
     """A base level with one triangular burst."""
 
     kind: Literal["pulse"]
+    """A burst, such as a coupon drop."""
     base: Level = 1.0
     """Multiple of the normal load outside the burst."""
     peak: Level

@@ -14,6 +14,7 @@ class Ramp(Part):
     """From one level to another in a straight line."""
 
     kind: Literal["ramp"]
+    """A straight rise or fall."""
     start_level: Level = Field(default=0.0, alias="from")
     """Multiple of the normal load at the start of the phase."""
     end_level: Level = Field(alias="to")

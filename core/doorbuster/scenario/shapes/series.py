@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from doorbuster.documents import allowed_names, suggestion
 from doorbuster.scenario.base import Part
 from doorbuster.scenario.durations import PositiveDuration
 from doorbuster.scenario.shapes.knots import Knots, Level
@@ -37,13 +38,16 @@ class Series(Part):
     """
 
     kind: Literal["series"]
+    """Your own table of rates."""
     bin: PositiveDuration
     """Width of a row in time."""
     unit: Literal["level", "per_s", "per_bin"] = "level"
     """What the numbers are: multiples of the normal load, arrivals a second, or arrivals a bin.
     The last two mean the recorded crowd at load factor 1."""
     values: list[Level] | None = None
+    """The table in the scenario file; or give `csv`."""
     csv: CsvColumn | None = None
+    """The table in a CSV file; or give `values`."""
 
     _levels: tuple[float, ...] = PrivateAttr(default=())
 
@@ -90,21 +94,30 @@ def _read_column(source: CsvColumn, folder: Path) -> list[float]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if source.column not in (reader.fieldnames or ()):
-                raise PydanticCustomError(
-                    "csv",
-                    "{path} has no column {column}; it has {columns}",
-                    {
-                        "path": source.path,
-                        "column": source.column,
-                        "columns": ", ".join(reader.fieldnames or ()),
-                    },
-                )
+            _require_column(reader, source)
             return _numbers(reader, source)
-    except (OSError, UnicodeDecodeError) as error:
+    except PydanticCustomError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise PydanticCustomError(
-            "csv", "cannot read {path}: {reason}", {"path": source.path, "reason": str(error)}
+            "csv", "cannot read {path}: {reason}", {"path": source.path, "reason": reason}
         ) from None
+
+
+def _require_column(reader: csv.DictReader[str], source: CsvColumn) -> None:
+    names = list(reader.fieldnames or ())
+    if source.column not in names:
+        hint = suggestion(source.column, names)
+        raise PydanticCustomError(
+            "csv",
+            "{path} has no column {column}{allowed}",
+            {
+                "path": source.path,
+                "column": repr(source.column),
+                "allowed": allowed_names(names) + hint,
+            },
+        )
 
 
 def _numbers(reader: csv.DictReader[str], source: CsvColumn) -> list[float]:

@@ -15,6 +15,7 @@ class ZeroHour(Part):
     """Steps to the peak at once, holds it, then falls exponentially towards a floor."""
 
     kind: Literal["zero_hour"]
+    """The opening of a sale."""
     peak: Level = 10.0
     """Multiple of the normal load at the opening. Default 10: in the first minute of Double 11 in
     2011 payments stood at ten times the minute before."""
