@@ -1,0 +1,138 @@
+"""One run, read back: its facts, its scenario and its tables as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from doorbuster.measures.columns import (
+    Columns,
+    RecordsError,
+    Requests,
+    Stock,
+    Visits,
+    requests_of,
+    stock_of,
+    take,
+    visits_of,
+)
+from doorbuster.records.audit import Audit
+from doorbuster.records.run_folder import RunFolder, RunFolderError
+from doorbuster.scenario.model import Scenario
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase as it was run: scaled by the window and the compression, seconds from T0."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class RunRecords:
+    """Everything that measures are taken from. Requests may cover fewer replications."""
+
+    folder: RunFolder
+    run: dict[str, Any]
+    scenario: Scenario
+    phases: tuple[Phase, ...]
+    visits: Visits
+    requests: Requests
+    stock: Stock
+    audits: tuple[Audit, ...]
+
+    @property
+    def world(self) -> str:
+        """`sim` or `live`."""
+        return str(self.run.get("world"))
+
+    @property
+    def start_s(self) -> float:
+        """Start of the sale's crowd, seconds from T0."""
+        return float(self.run["timetable"]["start_s"])
+
+    @property
+    def end_s(self) -> float:
+        """End of the sale, seconds from T0."""
+        return float(self.run["timetable"]["end_s"])
+
+    @cached_property
+    def replications(self) -> tuple[int, ...]:
+        """Numbers of the replications that left any record; a live run has only 0."""
+        tables = (self.visits, self.requests, self.stock)
+        numbers = np.unique(np.concatenate([table.replication for table in tables]))
+        return tuple(int(number) for number in numbers)
+
+    @property
+    def stock_units(self) -> tuple[int, ...]:
+        """Units for sale at the opening, in the order of the scenario's items."""
+        return tuple(item.stock for item in self.scenario.shop.items)
+
+    def visits_in(self, replication: int) -> Visits:
+        """The visits of one replication."""
+        return _part(self._parts, self.visits, replication)
+
+    def requests_in(self, replication: int) -> Requests:
+        """The requests of one replication."""
+        return _part(self._parts, self.requests, replication)
+
+    def stock_in(self, replication: int) -> Stock:
+        """The stock readings of one replication."""
+        return _part(self._parts, self.stock, replication)
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, int], Any]:
+        """Replications that were asked for before; cutting one out reads the whole table."""
+        return {}
+
+
+def _part(parts: dict[tuple[str, int], Any], columns: Columns, replication: int) -> Columns:
+    key = (type(columns).__name__, replication)
+    if key not in parts:
+        mask = columns.replication == replication
+        parts[key] = columns if mask.all() else take(columns, mask)
+    part: Columns = parts[key]
+    return part
+
+
+def read_records(folder: RunFolder) -> RunRecords:
+    """Read a run folder, finished or not. Raises: RunFolderError that names the file."""
+    run = folder.run
+    try:
+        scenario = scenario_of(run)
+        phases = tuple(Phase(str(n), float(a), float(b)) for n, a, b in run["timetable"]["phases"])
+        _ = float(run["timetable"]["start_s"]), float(run["timetable"]["end_s"])
+    except (KeyError, TypeError, ValueError, YAMLError, ValidationError) as error:
+        message = f"{folder.path / 'run.json'}: no run that can be read ({error!r})"
+        raise RunFolderError(message) from None
+    try:
+        visits = visits_of(
+            folder.table("visits"),
+            personas=scenario.persona_names,
+            phases=[phase.name for phase in phases],
+            skus=scenario.skus,
+        )
+        requests = requests_of(folder.table("requests"))
+        stock = stock_of(folder.table("stock"), skus=scenario.skus)
+    except RecordsError as error:
+        message = f"{folder.path}: {error}"
+        raise RunFolderError(message) from None
+    return RunRecords(folder, run, scenario, phases, visits, requests, stock, tuple(folder.audits))
+
+
+def scenario_of(run: dict[str, Any]) -> Scenario:
+    """The scenario whose text is in run.json. Raises: ValidationError, KeyError, YAMLError."""
+    data = YAML(typ="safe").load(run["scenario_text"])
+    for phase in data["crowd"]["phases"]:
+        # A rate table in a CSV file may have moved since the run; no measure reads it.
+        if phase["shape"].pop("csv", None):
+            phase["shape"]["values"] = [1.0]
+    return Scenario.model_validate(data)

@@ -1,0 +1,72 @@
+"""What was sold, to whom, when, and for how much."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from doorbuster.measures.columns import Floats, Integers, Stock, Visits
+from doorbuster.vocabulary import Outcome
+
+
+def sold_units(visits: Visits, item_count: int) -> Integers:
+    """Units of paid orders by item, as visitors were told."""
+    return _units_by(visits.sku, visits, item_count)
+
+
+def units_by_persona(visits: Visits, persona_count: int) -> Integers:
+    """Units of paid orders by persona: who got the stock."""
+    return _units_by(visits.persona, visits, persona_count)
+
+
+def stock_shares(visits: Visits, persona_count: int) -> Floats:
+    """Share of the sold units by persona; NaN when nothing was sold."""
+    units = units_by_persona(visits, persona_count)
+    total = int(units.sum())
+    return units / total if total else np.full(persona_count, np.nan)
+
+
+def gmv_cents(visits: Visits) -> int:
+    """Gross merchandise value: the amounts of all paid orders, in hundredths of the currency."""
+    return int(visits.price_paid_cents[visits.outcome == Outcome.SOLD].sum())
+
+
+def sell_out_s(visits: Visits, item: int, stock_units: int) -> float:
+    """Time from the opening until the last unit of an item is paid; NaN if that never happens.
+
+    It is the moment at which the payment was confirmed to the visitor.
+    """
+    mine = (visits.outcome == Outcome.SOLD) & (visits.sku == item)
+    paid_s, units = visits.paid_s[mine], visits.quantity[mine]
+    order = np.argsort(paid_s, kind="stable")
+    reached = np.flatnonzero(np.cumsum(units[order]) >= stock_units)
+    return float(paid_s[order][reached[0]]) if len(reached) and stock_units else float("nan")
+
+
+def whole_sell_out_s(visits: Visits, stock_units: tuple[int, ...]) -> float:
+    """Time from the opening until the last unit of the last item is paid; NaN if never."""
+    times = [sell_out_s(visits, item, units) for item, units in enumerate(stock_units) if units]
+    return max(times) if times and not np.isnan(times).any() else float("nan")
+
+
+def first_gone_s(stock: Stock, item: int) -> float:
+    """First reading that finds nothing left to reserve, seconds from T0; NaN if none does.
+
+    Lapsed reservations may bring units back later. As exact as the readings are dense.
+    """
+    gone = (stock.sku == item) & (stock.available <= 0)
+    return float(stock.at_s[gone].min()) if gone.any() else float("nan")
+
+
+def goodput_per_s(visits: Visits, end_s: float) -> float:
+    """Paid orders a second from the opening to the last paid order, or to end_s without one."""
+    paid_s = visits.paid_s[visits.outcome == Outcome.SOLD]
+    last_s = float(paid_s.max()) if len(paid_s) else end_s
+    return len(paid_s) / last_s if last_s > 0 else float("nan")
+
+
+def _units_by(codes: Integers, visits: Visits, count: int) -> Integers:
+    paid = visits.outcome == Outcome.SOLD
+    weights = visits.quantity[paid].astype(np.float64)
+    return cast("Integers", np.bincount(codes[paid], weights, minlength=count).astype(np.int64))

@@ -1,0 +1,72 @@
+"""One row of a verdict: what was asked, what was found, how sure that is, and one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from doorbuster.measures.intervals import Interval
+from doorbuster.report.catalogue import catalogue, say
+
+Kind = Literal["validity", "invariant", "objective"]
+Status = Literal["pass", "fail", "invalid", "inconclusive", "not_applicable"]
+Unit = Literal["count", "fraction", "s", "cents"]
+Bound = Literal["at_most", "at_least", "below", "equal"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row.
+
+    value, limit, interval: in `unit`; None where there is none. template and facts: the key in
+    the catalogues and what to fill in. proves_alone: a failure stands whatever the load generator
+    did, because the target's own account proves it.
+    """
+
+    id: str
+    kind: Kind
+    status: Status
+    template: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    value: float | None = None
+    limit: float | None = None
+    bound: Bound = "at_most"
+    unit: Unit = "count"
+    interval: Interval | None = None
+    own_name: str | None = None
+    proves_alone: bool = False
+
+    def name(self, language: str = "en") -> str:
+        """The name that the scenario gave it, else the catalogue's."""
+        return self.own_name or catalogue(language)[f"check.{self.id}.name"]
+
+    def sentence(self, language: str = "en") -> str:
+        """What was found, in plain words."""
+        return say(self.template, self.facts, language=language)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as it stands in verdict.json; numbers that JSON lacks become null."""
+        interval = self.interval and {
+            "low": _finite(self.interval.low),
+            "high": _finite(self.interval.high),
+            "confidence": round(self.interval.confidence, 6),
+            "method": self.interval.method,
+        }
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "name": self.name(),
+            "status": self.status,
+            "value": _finite(self.value),
+            "limit": _finite(self.limit),
+            "bound": self.bound,
+            "unit": self.unit,
+            "interval": interval,
+            "sentence": self.sentence(),
+        }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

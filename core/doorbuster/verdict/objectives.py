@@ -1,0 +1,298 @@
+"""The scenario's objectives, judged in three ways: pass, fail, or not enough evidence for either.
+
+Objectives about requests are tested as rates: `p95 <= L` says that at most 5 % are later than L.
+The bound of that rate decides, not the point value. Objectives about the whole sale are plain
+values; where there are replications, the interval of their mean decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from doorbuster.measures.columns import STEPS, Floats, Mask, Requests, Visits, take
+from doorbuster.measures.intervals import (
+    Interval,
+    Rate,
+    mean_interval,
+    rate_over_slices,
+    slices_in_time,
+    trials_needed,
+)
+from doorbuster.measures.latency import failed, finished, response_s, too_late
+from doorbuster.measures.outcomes import conversion
+from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.run_records import RunRecords
+from doorbuster.measures.sales import sell_out_s, sold_units, stock_shares, whole_sell_out_s
+from doorbuster.report.numbers import count, duration, percent, quantity
+from doorbuster.scenario.objectives import (
+    Conversion,
+    FailedRequests,
+    Objective,
+    ResponseTime,
+    SellOut,
+    StockShare,
+    UnitsSold,
+)
+from doorbuster.verdict.checks import Bound, Check, Status, Unit
+
+BOUND_CONFIDENCE = 0.95
+
+
+def objective_checks(records: RunRecords) -> list[Check]:
+    """One row an objective, in the order of the file."""
+    return [_judge(records, objective) for objective in records.scenario.objectives]
+
+
+def _judge(records: RunRecords, objective: Objective) -> Check:
+    scope = _scope(records, objective)
+    if scope is None:
+        return _row(objective, "not_applicable", "check.objective.outside", {})
+    if isinstance(objective, ResponseTime | FailedRequests):
+        return _judge_requests(records, objective, scope)
+    if isinstance(objective, SellOut):
+        return _judge_sell_out(records, objective)
+    return _judge_sale(records, objective, scope)
+
+
+def _scope(records: RunRecords, objective: Objective) -> tuple[float, float] | None:
+    """Start and end of what the objective speaks about; None when the run left that out."""
+    if objective.window is not None:
+        compress = float(records.run.get("compress") or 1.0)
+        return objective.window.start / compress, objective.window.end / compress
+    if objective.phase is None:
+        return -np.inf, np.inf
+    for phase in records.phases:
+        if phase.name == objective.phase:
+            return phase.start_s, phase.end_s
+    return None
+
+
+# --- rates over requests ---
+
+
+def _judge_requests(
+    records: RunRecords, objective: ResponseTime | FailedRequests, scope: tuple[float, float]
+) -> Check:
+    requests = records.requests
+    chosen = (requests.intended_s >= scope[0]) & (requests.intended_s < scope[1])
+    if objective.step is not None:
+        chosen &= requests.step == STEPS.index(objective.step)
+    requests = take(requests, chosen)
+    if isinstance(objective, ResponseTime):
+        counts, bad = too_late(requests, objective.at_most, records.end_s)
+        budget = 1 - objective.fraction
+    else:
+        counts, bad = finished(requests), failed(requests)
+        budget = objective.at_most
+    if not counts.any():
+        template = f"check.objective.{objective.kind}.no_data"
+        return _row(objective, "inconclusive", template, {}, limit=budget, unit="fraction")
+    rate = _rate(requests, counts, bad)
+    status, variant = _three_way(rate, budget)
+    facts = {
+        "bad": percent(rate.rate),
+        "budget": percent(budget),
+        "count": count(rate.trials),
+        "low": percent(rate.lower),
+        "high": percent(rate.upper),
+        "design_effect": f"{rate.design_effect:.1f}",
+        "needed": count(trials_needed(budget)) if 0 < budget < 1 else "",
+        "worth": count(int(rate.trials / rate.design_effect)),
+        "step": objective.step or "@all.steps",
+    }
+    if isinstance(objective, ResponseTime):
+        facts |= _quantile_facts(objective, requests, counts)
+    return _row(
+        objective,
+        status,
+        f"check.objective.{objective.kind}.{variant}",
+        facts,
+        value=rate.rate,
+        limit=budget,
+        unit="fraction",
+        interval=rate.interval,
+    )
+
+
+def _rate(requests: Requests, counts: Mask, bad: Mask) -> Rate:
+    """The share of bad requests; its slices are replications where there are several."""
+    replications = requests.replication[counts]
+    numbers = np.unique(replications)
+    if len(numbers) > 1:
+        slices = np.searchsorted(numbers, replications)
+    else:
+        slices = slices_in_time(requests.intended_s[counts])
+    trials = np.bincount(slices)
+    events = np.bincount(slices[bad[counts]], minlength=len(trials))
+    return rate_over_slices(events, trials, confidence=BOUND_CONFIDENCE)
+
+
+def _three_way(rate: Rate, budget: float) -> tuple[Status, str]:
+    """The status, and which sentence says it."""
+    if budget <= 0:
+        # No sample can show that something never happens: it is a statement about this run.
+        return ("fail", "fail") if rate.events else ("pass", "none_allowed")
+    if rate.upper <= budget:
+        return "pass", "pass"
+    if rate.lower > budget:
+        return "fail", "fail"
+    if rate.trials / rate.design_effect < trials_needed(budget, confidence=BOUND_CONFIDENCE):
+        return "inconclusive", "too_few"
+    return "inconclusive", "inconclusive"
+
+
+def _quantile_facts(objective: ResponseTime, requests: Requests, counts: Mask) -> dict[str, str]:
+    """The quantile for people. A failed request waits for ever, as the objective sees it."""
+    waited = np.where(failed(requests) | ~finished(requests), np.inf, response_s(requests))
+    found = quantile(waited[counts], objective.fraction)
+    return {
+        "limit": duration(objective.at_most),
+        "quantile": duration(found),
+        "percentile": f"p{objective.fraction * 100:g}",
+    }
+
+
+# --- values of the whole sale ---
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """One side that a value must not pass."""
+
+    value: float
+    bound: Bound
+
+    def holds(self, value: float) -> bool:
+        return value <= self.value if self.bound == "at_most" else value >= self.value
+
+
+def _judge_sale(
+    records: RunRecords, objective: Conversion | StockShare | UnitsSold, scope: tuple[float, float]
+) -> Check:
+    values = np.array(
+        [
+            _sale_value(records, objective, _arrived(records.visits_in(replication), scope))
+            for replication in records.replications
+        ]
+    )
+    if isinstance(objective, StockShare):
+        limit = _Limit(objective.at_most, "at_most")
+    elif isinstance(objective, Conversion):
+        limit = _Limit(objective.at_least, "at_least")
+    else:
+        limit = _Limit(objective.at_least_fraction, "at_least")
+    facts = {"persona": getattr(objective, "persona", None) or "@all.personas"}
+    return _judge_values(objective, values, limit, facts, "fraction")
+
+
+def _arrived(visits: Visits, scope: tuple[float, float]) -> Visits:
+    return take(visits, (visits.arrival_s >= scope[0]) & (visits.arrival_s < scope[1]))
+
+
+def _sale_value(
+    records: RunRecords, objective: Conversion | StockShare | UnitsSold, visits: Visits
+) -> float:
+    personas = records.scenario.persona_names
+    if isinstance(objective, Conversion):
+        chosen = objective.persona
+        return conversion(visits, None if chosen is None else personas.index(chosen))
+    if isinstance(objective, StockShare):
+        return float(stock_shares(visits, len(personas))[personas.index(objective.persona)])
+    units = sold_units(visits, len(records.scenario.skus))
+    stock = np.array(records.stock_units)
+    mine = _items(records, objective)
+    return float(units[mine].sum() / stock[mine].sum()) if stock[mine].sum() else float("nan")
+
+
+def _items(records: RunRecords, objective: UnitsSold | SellOut) -> list[int]:
+    skus = records.scenario.skus
+    return list(range(len(skus))) if objective.sku is None else [skus.index(objective.sku)]
+
+
+def _judge_values(
+    objective: Objective, values: Floats, limit: _Limit, facts: dict[str, str], unit: Unit
+) -> Check:
+    """Three-way over replications; a single sale is compared as it is."""
+    values = values[~np.isnan(values)]
+    common: dict[str, Any] = {"limit": limit.value, "bound": limit.bound, "unit": unit}
+    facts = {**facts, "limit": quantity(limit.value, unit), "replications": count(len(values))}
+    if not len(values):
+        template = f"check.objective.{objective.kind}.no_data"
+        return _row(objective, "inconclusive", template, facts, **common)
+    value = float(values.mean())
+    # Two one-sided bounds of 95 %, as for rates.
+    interval = mean_interval(values, confidence=2 * BOUND_CONFIDENCE - 1)
+    facts |= {"value": quantity(value, unit), "interval": _interval_text(interval, unit)}
+    status = _status_of(value, interval, limit)
+    template = f"check.objective.{objective.kind}.{limit.bound}.{status}"
+    return _row(objective, status, template, facts, value=value, interval=interval, **common)
+
+
+def _status_of(value: float, interval: Interval | None, limit: _Limit) -> Status:
+    if interval is None:
+        return "pass" if limit.holds(value) else "fail"
+    sides = {limit.holds(interval.low), limit.holds(interval.high)}
+    if len(sides) > 1:
+        return "inconclusive"
+    return "pass" if sides.pop() else "fail"
+
+
+def _interval_text(interval: Interval | None, unit: Unit) -> str:
+    if interval is None or interval.high <= interval.low:
+        return ""
+    return f" ({quantity(interval.low, unit)} … {quantity(interval.high, unit)})"
+
+
+def _judge_sell_out(records: RunRecords, objective: SellOut) -> Check:
+    """A sale that never sells out is later than any limit; so replications are counted."""
+    values = np.array([_sold_out_at(records, objective, number) for number in records.replications])
+    limits = []
+    if objective.at_least is not None:
+        limits.append(_Limit(objective.at_least, "at_least"))
+    if objective.at_most is not None:
+        limits.append(_Limit(objective.at_most, "at_most"))
+    rows = [_judge_one_side(objective, values, limit) for limit in limits]
+    # The worse of two sides speaks for the objective.
+    severity = {"fail": 0, "inconclusive": 1, "pass": 2}
+    return min(rows, key=lambda row: severity[row.status])
+
+
+def _judge_one_side(objective: SellOut, values: Floats, limit: _Limit) -> Check:
+    if not len(values) or np.isfinite(values).all():
+        return _judge_values(objective, values, limit, {}, "s")
+    holding = [limit.holds(float(value)) for value in values]
+    status: Status = "pass" if all(holding) else "fail" if not any(holding) else "inconclusive"
+    facts = {
+        "limit": duration(limit.value),
+        "never": count(int(np.isinf(values).sum())),
+        "replications": count(len(values)),
+    }
+    template = f"check.objective.sell_out.{limit.bound}.never.{status}"
+    return _row(objective, status, template, facts, limit=limit.value, bound=limit.bound, unit="s")
+
+
+def _sold_out_at(records: RunRecords, objective: SellOut, replication: int) -> float:
+    visits = records.visits_in(replication)
+    if objective.sku is None:
+        found = whole_sell_out_s(visits, records.stock_units)
+    else:
+        item = records.scenario.skus.index(objective.sku)
+        found = sell_out_s(visits, item, records.stock_units[item])
+    return found if np.isfinite(found) else np.inf
+
+
+def _row(
+    objective: Objective, status: Status, template: str, facts: dict[str, str], **values: Any
+) -> Check:
+    return Check(
+        f"objective.{objective.name}",
+        "objective",
+        status,
+        template,
+        {**facts, "sku": getattr(objective, "sku", None) or "@all.items"},
+        own_name=objective.name,
+        **values,
+    )

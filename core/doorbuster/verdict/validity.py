@@ -1,0 +1,183 @@
+"""Did the measurement happen as planned? If not, nothing is said about the system under test."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from doorbuster.measures.latency import dispatch_delay_s
+from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.run_records import RunRecords
+from doorbuster.report.numbers import count, duration, percent
+from doorbuster.scenario.objectives import ResponseTime
+from doorbuster.verdict.checks import Bound, Check, Status, Unit
+from doorbuster.vocabulary import OUTCOMES_OF_THE_MEASUREMENT, Outcome
+
+DISPATCH_DELAY_LIMIT_S = 0.010
+DISPATCH_DELAY_SHARE_OF_OBJECTIVE = 0.05
+"""A generator that is late by 5 % of the tightest objective does not change its verdict."""
+GENERATOR_CPU_LIMIT = 0.9
+
+_VOID_OUTCOMES = [int(Outcome.UNDECIDED), *(int(o) for o in OUTCOMES_OF_THE_MEASUREMENT)]
+
+
+def validity_checks(records: RunRecords) -> list[Check]:
+    """All rows about the measurement, in the order in which they are read."""
+    checks = [_complete(records), _accounting(records), _requests(records), _stock(records)]
+    if records.world != "live":
+        return checks
+    limit_s = dispatch_delay_limit_s(records)
+    return [
+        *checks,
+        _dispatch_delay(records, limit_s),
+        _workers(records),
+        _drops(records),
+        _generator_cpu(records),
+        _clock(records, limit_s),
+    ]
+
+
+def dispatch_delay_limit_s(records: RunRecords) -> float:
+    """10 ms, or 5 % of the tightest response-time objective where that is more."""
+    limits = [o.at_most for o in records.scenario.objectives if isinstance(o, ResponseTime)]
+    return max([DISPATCH_DELAY_LIMIT_S, *([min(limits) * 0.05] if limits else [])])
+
+
+def _complete(records: RunRecords) -> Check:
+    status = str(records.run.get("status"))
+    reasons = "; ".join(str(reason) for reason in records.run.get("reasons") or ())
+    facts = {"status": status, "reasons": f": {reasons}" if reasons else ""}
+    return _row("complete", status == "complete", facts)
+
+
+def _accounting(records: RunRecords) -> Check:
+    """Every planned visitor has exactly one row and an outcome that speaks about the sale."""
+    planned = int(records.run.get("plan_count") or 0)
+    wanted = int(records.run.get("replications") or 1)
+    unaccounted = abs(wanted - len(records.replications)) * planned
+    for replication in records.replications:
+        visits = records.visits_in(replication)
+        same_plan = replication == 0 or records.run.get("vary") == "system"
+        plan_count = planned if same_plan else len(visits.visitor)
+        rows = np.bincount(visits.visitor, minlength=plan_count)
+        unaccounted += int((rows != 1).sum())
+        unaccounted += int(np.isin(visits.outcome, _VOID_OUTCOMES).sum())
+    visitors = len(records.visits.visitor)
+    facts = {
+        "planned": count(planned),
+        "unaccounted": count(unaccounted),
+        "visitors": count(visitors),
+        "replications": count(len(records.replications)),
+    }
+    good = unaccounted == 0 and visitors > 0
+    return _row("accounting", good, facts, value=unaccounted, limit=0)
+
+
+def _requests(records: RunRecords) -> Check:
+    """The requests that visitors say they sent are the requests that were recorded.
+
+    A visitor whom the end of the sale cut off may have had one request under way.
+    """
+    with_requests = np.unique(records.requests.replication)
+    chosen = np.isin(records.visits.replication, with_requests)
+    told = int(records.visits.request_count[chosen].sum())
+    found = len(records.requests.visitor)
+    under_way = int((records.visits.outcome[chosen] == Outcome.CUT_OFF).sum())
+    facts = {"told": count(told), "found": count(found), "missing": count(told - found)}
+    good = found > 0 and found <= told <= found + under_way
+    variant = "cut_off" if good and told > found else None
+    return _row("requests", good, facts, variant=variant, value=told - found, limit=0)
+
+
+def _stock(records: RunRecords) -> Check:
+    """The sale that was run had the stock of the scenario."""
+    planned = dict(zip(records.scenario.skus, records.stock_units, strict=True))
+    wrong = [
+        f"{sku} ({count(found.get(sku, math.nan))} / {count(units)})"
+        for found in ({item.sku: item.initial_units for item in a.items} for a in records.audits)
+        for sku, units in planned.items()
+        if found.get(sku) != units
+    ]
+    if not records.audits:
+        return _row("stock", good=True, facts={}, variant="not_applicable")
+    facts = {"wrong": "; ".join(dict.fromkeys(wrong)), "items": count(len(planned))}
+    return _row("stock", not wrong, facts, value=len(wrong), limit=0)
+
+
+def _dispatch_delay(records: RunRecords, limit_s: float) -> Check:
+    delays = dispatch_delay_s(records.requests)
+    delays = delays[~np.isnan(delays)]
+    if not len(delays):
+        return _row("dispatch_delay", False, {}, variant="no_data", limit=limit_s, unit="s")
+    p99 = quantile(delays, 0.99)
+    facts = {
+        "p99": duration(p99),
+        "limit": duration(limit_s),
+        "maximum": duration(float(delays.max())),
+    }
+    return _row("dispatch_delay", p99 <= limit_s, facts, value=p99, limit=limit_s, unit="s")
+
+
+def _workers(records: RunRecords) -> Check:
+    workers: list[dict[str, Any]] = records.run.get("workers") or []
+    lost = {str(worker) for worker in _generator(records).get("lost_workers") or ()}
+    lost |= {str(worker.get("index")) for worker in workers if worker.get("lost")}
+    facts = {"lost": ", ".join(sorted(lost)), "worker_count": count(len(workers))}
+    if not workers:
+        return _row("workers", False, facts, variant="no_data", limit=0)
+    return _row("workers", not lost, facts, value=len(lost), limit=0)
+
+
+def _drops(records: RunRecords) -> Check:
+    generator = _generator(records)
+    dropped = generator.get("dropped")
+    facts = {
+        "dropped": count(dropped),
+        "in_flight": count(generator.get("in_flight_max")),
+        "in_flight_limit": count(generator.get("in_flight_limit")),
+    }
+    if dropped is None:
+        return _row("drops", False, facts, variant="no_data", limit=0)
+    return _row("drops", dropped == 0, facts, value=dropped, limit=0)
+
+
+def _generator_cpu(records: RunRecords) -> Check:
+    busy = _generator(records).get("cpu_fraction_max")
+    facts = {"busy": percent(busy), "limit": percent(GENERATOR_CPU_LIMIT)}
+    common: dict[str, Any] = {"limit": GENERATOR_CPU_LIMIT, "unit": "fraction", "bound": "below"}
+    if busy is None:
+        return _row("generator_cpu", False, facts, variant="no_data", **common)
+    return _row("generator_cpu", busy < GENERATOR_CPU_LIMIT, facts, value=busy, **common)
+
+
+def _clock(records: RunRecords, limit_s: float) -> Check:
+    """How far the workers' clocks may be apart; T0 is only as sharp as that."""
+    bound_s = _generator(records).get("clock_bound_s")
+    facts = {"bound": duration(bound_s), "limit": duration(limit_s)}
+    if bound_s is None:
+        return _row("clock", False, facts, variant="no_data", limit=limit_s, unit="s")
+    return _row("clock", bound_s <= limit_s, facts, value=bound_s, limit=limit_s, unit="s")
+
+
+def _generator(records: RunRecords) -> dict[str, Any]:
+    return dict(records.run.get("generator") or {})
+
+
+def _row(
+    name: str,
+    good: bool,
+    facts: dict[str, str],
+    *,
+    variant: str | None = None,
+    value: float | None = None,
+    limit: float | None = None,
+    unit: Unit = "count",
+    bound: Bound = "at_most",
+) -> Check:
+    status: Status = "pass" if good else "invalid"
+    if variant == "not_applicable":
+        status = "not_applicable"
+    template = f"check.validity.{name}.{variant or status}"
+    return Check(f"validity.{name}", "validity", status, template, facts, value, limit, bound, unit)

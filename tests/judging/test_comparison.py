@@ -1,0 +1,174 @@
+"""Comparing two runs: what is refused, what is flagged, and what is said about the cause."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from doorbuster import exit_codes
+from doorbuster.cli.main import main
+from doorbuster.comparison import Comparison, ComparisonError, compare
+from doorbuster.comparison.estimates import difference_interval, estimate
+
+Builder = Callable[..., Any]
+
+
+def _pair(hand_made: Builder, spoil: Callable[[Any], None] = lambda _sale: None) -> tuple[Any, Any]:
+    """Three simulated sales and a live one of the same plan; the test may spoil the live one."""
+    simulated, live = hand_made(world="sim", replications=3), hand_made()
+    spoil(live)
+    return simulated.write("20260101T000000Z-sim-7"), live.write("20260101T000100Z-live-7")
+
+
+def _row(comparison: Comparison, row_id: str) -> Any:
+    return next(row for row in (*comparison.shares, *comparison.measures) if row.id == row_id)
+
+
+def _keys(comparison: Comparison) -> list[str]:
+    return [finding.template for finding in comparison.findings]
+
+
+def test_equal_runs_agree(hand_made: Builder) -> None:
+    comparison = compare(*_pair(hand_made))
+    assert not comparison.flagged
+    assert comparison.agreement is not None
+    assert comparison.agreement.share == 1
+    assert _keys(comparison) == ["compare.agree", "compare.cause.none"]
+    assert _row(comparison, "sold_units").difference == 0
+
+
+def _bots_expire(sale: Any) -> None:
+    """In the live sale, 40 visitors of the opening find their lock lapsed: 10 points of 400."""
+    for row in sale.visits[:40]:
+        row.update(outcome="expired", paid_s=None, price_paid_cents=0)
+
+
+def test_a_difference_is_flagged_and_placed(hand_made: Builder) -> None:
+    """40 of 50 sales lost, all in the opening, three of four by fans; nothing was slow."""
+    comparison = compare(*_pair(hand_made, _bots_expire))
+    assert {row.id for row in comparison.flagged} == {"sold", "expired"}
+    row = _row(comparison, "expired")
+    assert (row.twin_a, row.b.value) == (0, 0.1)
+    assert row.difference == pytest.approx(0.1)
+    assert comparison.agreement is not None
+    assert comparison.agreement.share == 0.9
+    assert comparison.agreement.changes == [("sold", "expired", 40)]
+    places = [f.facts for f in comparison.findings if f.template == "compare.differs"]
+    assert {(fact["persona"], fact["phase"]) for fact in places} == {("fan", "opening")}
+    assert _keys(comparison)[-1] == "compare.cause.behaviour"
+
+
+def test_the_flag_has_a_limit(hand_made: Builder) -> None:
+    folders = _pair(hand_made, _bots_expire)
+    assert compare(*folders, beyond=0.11).flagged == ()
+    assert len(compare(*folders, beyond=0.09).flagged) == 2
+
+
+def _slower(sale: Any) -> None:
+    for row in sale.requests:
+        row["done_s"] += 0.03
+
+
+def test_other_service_times_ask_for_calibration(hand_made: Builder) -> None:
+    comparison = compare(*_pair(hand_made, _slower))
+    assert "compare.slower" in _keys(comparison)
+    assert _keys(comparison)[-1] == "compare.cause.times"
+    assert _row(comparison, "service_p50.browse").ratio == pytest.approx(4)
+
+
+def _saturated(sale: Any) -> None:
+    """One server that needs 50 ms for each of 40 requests a second answers ever later."""
+    free_s = 0.0
+    for row in sorted(sale.requests, key=lambda row: row["sent_s"]):
+        free_s = max(free_s, row["sent_s"]) + 0.05
+        row["done_s"] = free_s
+
+
+def test_a_pile_up_is_told_from_a_wrong_model(hand_made: Builder) -> None:
+    comparison = compare(*_pair(hand_made, _saturated))
+    assert [side.saturated for side in comparison.saturation] == [False, True]
+    # 60 requests a second, 20 of them payments, meet 20 answers a second: two thirds stay.
+    assert comparison.saturation[1].share == pytest.approx(2 / 3, abs=0.05)
+    assert "compare.piled_up" in _keys(comparison)
+    assert _keys(comparison)[-1] == "compare.cause.b_saturated"
+
+
+def test_other_plans_are_refused_unless_allowed(hand_made: Builder) -> None:
+    simulated, live = _pair(hand_made, lambda sale: sale.run.update(plan_hash="b" * 64, seed=8))
+    with pytest.raises(ComparisonError, match="plan_hash differs") as error:
+        compare(simulated, live)
+    assert "seed differs (got 8, and 7" in str(error.value)
+    assert "--allow-different" in str(error.value)
+    comparison = compare(simulated, live, allow_different=True)
+    assert comparison.agreement is None
+
+
+def test_an_incomplete_run_is_said_to_be_one(hand_made: Builder) -> None:
+    comparison = compare(*_pair(hand_made, lambda sale: sale.run.update(status="interrupted")))
+    assert _keys(comparison)[0] == "compare.incomplete"
+
+
+def test_an_empty_run_cannot_be_compared(hand_made: Builder) -> None:
+    def empty(sale: Any) -> None:
+        sale.visits.clear()
+
+    with pytest.raises(ComparisonError, match="holds no visits"):
+        compare(*_pair(hand_made, empty))
+
+
+def test_difference_intervals() -> None:
+    """Welch's t where both sides were repeated; one sale against many is a prediction."""
+    a, b = estimate(np.array([1.0, 2, 3, 4])), estimate(np.array([3.0, 5, 4, 6, 2]))
+    both = difference_interval(a, b)
+    assert both is not None
+    expected = stats.ttest_ind(b.values, a.values, equal_var=False).confidence_interval()
+    assert (both.low, both.high) == pytest.approx((expected.low, expected.high))
+    single = difference_interval(a, estimate(np.array([9.0])))
+    assert single is not None
+    assert (single.low + single.high) / 2 == pytest.approx(6.5)
+    assert difference_interval(estimate(np.array([1.0])), estimate(np.array([2.0]))) is None
+
+
+def test_command_prints_one_json_object(hand_made: Builder) -> None:
+    simulated, live = _pair(hand_made, _bots_expire)
+    result = CliRunner().invoke(main, ["compare", str(simulated.path), str(live.path), "--json"])
+    assert result.exit_code == exit_codes.PASS, result.output
+    content = json.loads(result.stdout)
+    assert content["schema"] == "doorbuster.comparison/1"
+    assert content["agree"] is False
+    assert content["visitors"]["matrix"]["sold"] == {"sold": 10, "expired": 40}
+
+
+def test_command_finds_runs_by_word(hand_made: Builder) -> None:
+    results = _pair(hand_made)[0].path.parents[1]
+    words = ["compare", "latest-sim", "latest-live", "--results", str(results)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == exit_codes.PASS, result.output
+    assert "100 % of 400 visitors met the same end" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["nowhere", "latest"])
+def test_command_says_what_is_allowed(tmp_path: Any, name: str) -> None:
+    result = CliRunner().invoke(main, ["compare", name, name, "--results", str(tmp_path)])
+    assert result.exit_code == exit_codes.USAGE
+    assert "Traceback" not in result.output
+    assert "latest" in result.stderr
+
+
+def test_a_slow_shop_that_keeps_up_is_not_saturated(hand_made: Builder) -> None:
+    """Every answer takes 2 s: much is under way, but nothing piles up."""
+
+    def slow(sale: Any) -> None:
+        for row in sale.requests:
+            row["done_s"] = row["sent_s"] + 2.0
+
+    comparison = compare(*_pair(hand_made, slow))
+    assert comparison.saturation[1].piled_up > 30
+    assert not comparison.saturation[1].saturated
+    assert _keys(comparison)[-1] == "compare.cause.times"

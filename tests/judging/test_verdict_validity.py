@@ -1,0 +1,129 @@
+"""A measurement that did not happen as planned is INVALID, exit 3, never a pass or a fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from doorbuster import exit_codes
+from doorbuster.verdict import Verdict, judge
+
+Builder = Callable[..., Any]
+Spoil = Callable[[Any], None]
+
+
+def check_of(verdict: Verdict, check_id: str) -> Any:
+    return next(check for check in verdict.checks if check.id == check_id)
+
+
+def test_a_good_run_passes(hand_made: Builder) -> None:
+    verdict = judge(hand_made().write())
+    assert (verdict.status, verdict.exit_code) == ("pass", exit_codes.PASS)
+    assert not [c for c in verdict.checks if c.status not in ("pass", "not_applicable")]
+
+
+def _drop_visitor(sale: Any) -> None:
+    gone = sale.visits.pop()["visitor"]
+    sale.requests = [row for row in sale.requests if row["visitor"] != gone]
+
+
+def _double_visitor(sale: Any) -> None:
+    sale.visits[7]["visitor"] = sale.visits[8]["visitor"]
+
+
+def _set_outcome(outcome: str) -> Spoil:
+    return lambda sale: sale.visits[-1].update(outcome=outcome)
+
+
+def _set_generator(**facts: Any) -> Spoil:
+    return lambda sale: sale.run["generator"].update(facts)
+
+
+def _late_generator(sale: Any) -> None:
+    for row in sale.requests[::50]:
+        row["sent_s"] += 0.02
+        row["done_s"] += 0.02
+
+
+SPOILS: list[tuple[str, Spoil]] = [
+    ("validity.complete", lambda sale: sale.run.update(status="interrupted", reasons=["stopped"])),
+    ("validity.complete", lambda sale: sale.run.update(status="running")),
+    ("validity.accounting", _drop_visitor),
+    ("validity.accounting", _double_visitor),
+    ("validity.accounting", _set_outcome("undecided")),
+    ("validity.accounting", _set_outcome("dropped")),
+    ("validity.accounting", _set_outcome("not_run")),
+    ("validity.accounting", lambda sale: sale.run.update(plan_count=401)),
+    ("validity.requests", lambda sale: sale.requests.pop()),
+    ("validity.stock", lambda sale: sale.scenario["shop"]["items"][0].update(stock=51)),
+    ("validity.dispatch_delay", _late_generator),
+    ("validity.workers", lambda sale: sale.run["workers"][0].update(lost=True)),
+    ("validity.workers", _set_generator(lost_workers=[0])),
+    ("validity.workers", lambda sale: sale.run.update(workers=[])),
+    ("validity.drops", _set_generator(dropped=1)),
+    ("validity.drops", _set_generator(dropped=None)),
+    ("validity.generator_cpu", _set_generator(cpu_fraction_max=0.9)),
+    ("validity.generator_cpu", _set_generator(cpu_fraction_max=None)),
+    ("validity.clock", _set_generator(clock_bound_s=0.05)),
+    ("validity.clock", _set_generator(clock_bound_s=None)),
+]
+
+
+@pytest.mark.parametrize(
+    ("check_id", "spoil"), SPOILS, ids=[f"{check}-{n}" for n, (check, _) in enumerate(SPOILS)]
+)
+def test_what_makes_a_measurement_void(hand_made: Builder, check_id: str, spoil: Spoil) -> None:
+    """Each defect is found by its own row and nothing else fails the run."""
+    sale = hand_made()
+    spoil(sale)
+    verdict = judge(sale.write())
+    assert check_of(verdict, check_id).status == "invalid"
+    assert (verdict.status, verdict.exit_code) == ("invalid", exit_codes.INVALID)
+
+
+def test_an_empty_run_is_no_pass(hand_made: Builder) -> None:
+    """No data is 3, never 0."""
+    sale = hand_made()
+    sale.visits, sale.requests, sale.stock = [], [], []
+    verdict = judge(sale.write())
+    assert verdict.exit_code == exit_codes.INVALID
+
+
+def test_a_failed_target_is_4(hand_made: Builder) -> None:
+    sale = hand_made()
+    sale.run["status"] = "failed"
+    assert judge(sale.write()).exit_code == exit_codes.TARGET_FAILED
+
+
+def test_lateness_is_measured_against_the_tightest_objective(hand_made: Builder) -> None:
+    """20 ms late matter for a p95 of 200 ms (limit 10 ms), and not for one of 2 s (100 ms)."""
+    for at_most, status in (("200ms", "invalid"), ("2s", "pass")):
+        objective = {"name": "fast", "kind": "response_time", "at_most": at_most}
+        sale = hand_made(objectives=[objective])
+        _late_generator(sale)
+        check = check_of(judge(sale.write(at_most)), "validity.dispatch_delay")
+        assert check.status == status
+
+
+def test_a_request_cut_off_by_the_end_may_be_missing(hand_made: Builder) -> None:
+    """Told but not recorded is fine for a visitor who was cut off, one request each."""
+    sale = hand_made()
+    sale.visits[-1].update(outcome="cut_off", left_s=None)
+    sale.requests.pop()
+    assert check_of(judge(sale.write("one")), "validity.requests").status == "pass"
+    sale.requests.pop()
+    assert check_of(judge(sale.write("two")), "validity.requests").status == "invalid"
+
+
+def test_a_simulation_needs_no_generator(hand_made: Builder) -> None:
+    verdict = judge(hand_made(world="sim", replications=3).write())
+    assert verdict.status == "pass"
+    assert not [c for c in verdict.checks if c.id == "validity.workers"]
+
+
+def test_a_lost_replication_is_noticed(hand_made: Builder) -> None:
+    sale = hand_made(world="sim", replications=2)
+    sale.run["replications"] = 3
+    assert judge(sale.write()).status == "invalid"
