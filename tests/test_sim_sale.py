@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,14 +100,18 @@ def test_the_books_balance_whatever_the_scenario(
     assert audit.lapsed_locks == 0
     # Whoever was told `sold` has an order; an order whose buyer had left is possible.
     assert counts["sold"] * quantity <= audit.sold_units == audit.orders_paid * quantity
+    assert sale.audit.captured_cents == sale.audit.paid_cents == audit.sold_units * 1000
+    assert (sale.audit.orders_captured_twice, sale.audit.payments_without_order) == (0, 0)
     for name in ("available", "locked", "sold"):
         assert min(sale.stock[name].to_pylist()) >= 0
     sums = sum(sale.stock[name].to_numpy() for name in ("available", "locked", "sold"))
     assert (sums == stock).all()
-    assert sale.requests.num_rows <= sum(sale.visits["request_count"].to_pylist())
+    assert sale.requests.num_rows == sum(sale.visits["request_count"].to_pylist())
+    # The end of the sale cuts some requests off: they have no answer.
     waits = sale.requests["done_s"].to_numpy() - sale.requests["sent_s"].to_numpy()
-    assert waits.min() >= 0
-    assert waits.max() <= chance["timeout_ms"] / 1000 + 1e-9
+    assert np.isnan(waits).sum() <= counts["cut_off"]
+    assert (waits[~np.isnan(waits)] >= 0).all()
+    assert (waits[~np.isnan(waits)] <= chance["timeout_ms"] / 1000 + 1e-9).all()
 
 
 def test_demand_above_stock_sells_every_unit(small_scenario: Build) -> None:
@@ -303,7 +308,7 @@ def test_before_the_opening_nothing_is_sold(small_scenario: Build) -> None:
         "shape": {"kind": "constant", "level": 1},
     }
     sale = run(small_scenario(crowd={"phases": [phase]}))
-    early = [r for r in sale.requests.to_pylist() if r["done_s"] < 0]
+    early = [r for r in sale.requests.to_pylist() if (r["done_s"] or 0) < 0]
     assert {r["reply"] for r in early} == {"not_open"}
     assert min(t for t in sale.visits["reserved_s"].to_pylist() if t is not None) > 0
 

@@ -40,9 +40,18 @@ class Recorder:
         self._stock: defaultdict[str, list[Any]] = defaultdict(list)
 
     def request(
-        self, visitor: int, step: Action, attempt: int, sent_ns: int, done_ns: int, reply: Reply
+        self,
+        visitor: int,
+        step: Action,
+        attempt: int,
+        sent_ns: int,
+        done_ns: int | None,
+        reply: Reply,
     ) -> None:
-        """A request that was answered or given up; in simulation it leaves when intended."""
+        """A request; in simulation it leaves when intended.
+
+        done_ns: None when the sale ended before the answer; the reply is then TIMEOUT.
+        """
         columns = self._requests
         columns["visitor"].append(visitor)
         columns["step"].append(int(step))
@@ -74,7 +83,7 @@ class Recorder:
                 "attempt": columns["attempt"],
                 "intended_s": sent_s,
                 "sent_s": sent_s,
-                "done_s": np.array(columns["done_ns"], dtype=np.int64) / 1e9,
+                "done_s": [_seconds(done_ns) for done_ns in columns["done_ns"]],
                 "status": np.zeros(count, dtype=np.int16),
                 "reply": _words(columns["reply"], [r.name.lower() for r in Reply]),
             },

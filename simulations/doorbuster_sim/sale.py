@@ -83,6 +83,8 @@ class _Sale:
         self._timeout_ns = [to_ns(persona.request_timeout) for persona in personas]
         self._recorder = Recorder(replication)
         self._visits = [Visit() for _ in range(plan.visitor_count)]
+        self._under_way: dict[int, tuple[Action, int, int]] = {}
+        """Visitors who wait for an answer: step, attempt and moment of their request."""
 
     def run(self, progress: Callable[[float], None] | None) -> SimulatedSale:
         env, end_ns = self._env, to_ns(self._timetable.end_s)
@@ -93,6 +95,8 @@ class _Sale:
             if progress is not None:
                 progress(to_s(env.now_ns))
         self._note_stock()
+        for visitor, (step, attempt, sent_ns) in self._under_way.items():
+            self._recorder.request(visitor, step, attempt, sent_ns, None, Reply.TIMEOUT)
         return SimulatedSale(
             visits=self._recorder.visits_table(
                 self._scenario, self._timetable, self._plan, self._visits
@@ -123,7 +127,9 @@ class _Sale:
             step, sent_ns = Action(action), env.now_ns
             request = self._request(visitor, visit.request_count, step, state)
             visit.request_count += 1
+            self._under_way[visitor] = step, attempts[step], sent_ns
             reply = yield self._answer(request, self._timeout_ns[persona])
+            del self._under_way[visitor]
             self._recorder.request(visitor, step, attempts[step], sent_ns, env.now_ns, reply)
             attempts[step] += 1
             self._note(visit, request, reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import Environment, to_ns
-from doorbuster_sim.ledger import ItemStock, Reservation, StockLedger
+from doorbuster_sim.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.stations import Stations, Waiting
 
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
@@ -52,9 +53,12 @@ class _Payment:
 
 @dataclass
 class _Customer:
-    """What the shop remembers of one visitor: idempotent answers, reservation, payments."""
+    """What the shop remembers of one visitor.
 
-    answers: dict[int, Reply] = field(default_factory=dict)
+    Refusals are not remembered: a repeated attempt at a reservation is judged anew.
+    """
+
+    reserved_attempts: set[int] = field(default_factory=set)
     reservation: Reservation | None = None
     payments: dict[int, _Payment] = field(default_factory=dict)
 
@@ -82,6 +86,9 @@ class SimulatedShop:
             for action, passages in steps.items()
         }
         self._times: DistributionTables = book.tables()
+        self._prices_cents = [item.price_cents for item in scenario.shop.items]
+        self._captures: list[tuple[int, int, Reservation]] = []
+        """The provider's ledger: visitor, amount in cents, what was paid for."""
         self._customers: dict[int, _Customer] = {}
         self._sweep_ns = to_ns(scenario.shop.release_sweep)
         self.ledger = StockLedger(
@@ -113,7 +120,20 @@ class SimulatedShop:
         items = [
             self.ledger.audit(item, self._env.now_ns) for item in range(len(self.ledger.items))
         ]
-        return Audit(items=items)
+        captures = Counter(visitor for visitor, _, _ in self._captures)
+        return Audit(
+            items=items,
+            payments_captured=len(self._captures),
+            captured_cents=sum(cents for _, cents, _ in self._captures),
+            orders_captured_twice=sum(count > 1 for count in captures.values()),
+            paid_cents=sum(
+                item.sold_units * price
+                for item, price in zip(items, self._prices_cents, strict=True)
+            ),
+            payments_without_order=sum(
+                reservation.state is not LockState.PAID for _, _, reservation in self._captures
+            ),
+        )
 
     def station_uses(self) -> list[dict[str, object]]:
         """How busy each station was, for run.json."""
@@ -131,14 +151,13 @@ class SimulatedShop:
         if self._env.now_ns < 0:
             return Reply.NOT_OPEN
         customer = self._customer(request.visitor)
-        known = customer.answers.get(request.logical_attempt)
-        if known is not None:
-            return known
+        if request.logical_attempt in customer.reserved_attempts:
+            return Reply.OK
         reply, reservation = self.ledger.reserve(
             request.item, request.account, request.units, self._env.now_ns
         )
-        customer.answers[request.logical_attempt] = reply
         if reservation is not None:
+            customer.reserved_attempts.add(request.logical_attempt)
             customer.reservation = reservation
         return reply
 
@@ -166,6 +185,8 @@ class SimulatedShop:
         reservation.payments_in_flight -= 1
         payment.reply = Reply.OK if approved else Reply.DECLINED
         if approved:
+            cents = reservation.units * self._prices_cents[reservation.item]
+            self._captures.append((request.visitor, cents, reservation))
             self.ledger.settle(reservation)
         payment.decided.succeed()
 

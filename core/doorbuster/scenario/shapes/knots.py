@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from doorbuster.draws.elementary import exp
+from doorbuster.compiling import plain
+from doorbuster.draws import elementary
 
 Knots = NDArray[np.float64]
 """Shape (n, 2): seconds from the start of the phase (not falling), level (>= 0)."""
 
 Level = Annotated[float, Field(ge=0, le=1e9)]
+
+_exp = plain(elementary.exp)
 
 CURVE_KNOT_COUNT = 257
 """Knots of a curved stretch. An exponential decay over six time constants then deviates from its
@@ -37,4 +40,4 @@ def curve(
 
 def decay(from_level: float, to_level: float, age_s: float, time_constant_s: float) -> float:
     """Exponential approach of one level to another: to + (from - to) * e^(-age / constant)."""
-    return to_level + (from_level - to_level) * exp(-age_s / time_constant_s)
+    return to_level + (from_level - to_level) * _exp(-age_s / time_constant_s)
