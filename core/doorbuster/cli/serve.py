@@ -1,0 +1,122 @@
+"""`doorbuster serve`: the reference shop and its payment provider, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from doorbuster import exit_codes
+from doorbuster.cli.console import (
+    handles_user_errors,
+    print_json,
+    say,
+    scenario_argument,
+    stop,
+)
+
+_PORT = click.IntRange(0, 65535)
+_WATCH_S = 0.2
+
+
+@click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
+@scenario_argument
+@click.option("--port", type=_PORT, default=0, help="Port of the shop; 0 takes any free one.")
+@click.option("--provider-port", type=_PORT, default=0, help="Port of the payment provider.")
+@click.option(
+    "--database",
+    "database_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the sale in this SQLite file, or go on with the one in it. Default: forget it.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
+    help="Decides which payments the provider declines and how long it takes.",
+)  # fmt: skip
+@click.option("--opens-in", default="0s", show_default=True, help="When the sale opens: 30s, 5m.")
+@click.option(
+    "--admin-token",
+    envvar="DOORBUSTER_ADMIN_TOKEN",
+    show_envvar=True,
+    help="Token for /admin/. Default: a new one, printed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@handles_user_errors
+def command(
+    scenario_path: Path,
+    port: int,
+    provider_port: int,
+    database_path: Path | None,
+    seed: int,
+    opens_in: str,
+    admin_token: str | None,
+    as_json: bool,
+) -> None:
+    """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
+    from doorbuster_shop.running import ShopStartError, running_shop
+
+    opens_in_s = _seconds(opens_in)
+    with ExitStack() as stack:
+        folder = (
+            database_path.resolve().parent
+            if database_path
+            else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doorbuster-")))
+        )
+        try:
+            running = stack.enter_context(
+                running_shop(
+                    scenario_path,
+                    seed=seed,
+                    folder=folder,
+                    port=port,
+                    provider_port=provider_port,
+                    database_path=database_path,
+                    admin_token=admin_token,
+                    opens_at_s=time.time() + opens_in_s,
+                )
+            )
+        except ShopStartError as error:
+            stop(exit_codes.TARGET_FAILED, str(error))
+        _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
+        _watch(running.dead)
+
+
+def _seconds(text: str) -> float:
+    from doorbuster.scenario.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        message = f"{text!r} {error}"
+        raise click.BadParameter(message, param_hint="--opens-in") from None
+
+
+def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
+    facts = {
+        "shop": shop,
+        "openapi": f"{shop}/openapi.json",
+        "provider": provider,
+        "admin_token": admin_token,
+    }
+    if as_json:
+        print_json({"format": 1, **facts})
+    else:
+        for name, value in facts.items():
+            click.echo(f"{name:12} {value}")
+    say("Ctrl-C ends the sale.")
+
+
+def _watch(find_dead: Callable[[], str | None]) -> None:
+    """Return at Ctrl-C or SIGTERM; fail when one of the two processes dies."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while (dead := find_dead()) is None:
+            time.sleep(_WATCH_S)
+    except KeyboardInterrupt:
+        return
+    stop(exit_codes.TARGET_FAILED, dead)

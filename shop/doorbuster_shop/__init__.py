@@ -1,0 +1,1 @@
+"""The reference shop: a real checkout API, and a payment provider emulator."""

@@ -1,0 +1,117 @@
+"""What travels over the shop's API: the bodies of requests and answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Body(BaseModel):
+    """A JSON object without surprises: unknown members are refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ReservationRequest(Body):
+    """Units that a buyer wants."""
+
+    sku: Text
+    quantity: Annotated[int, Field(ge=1, le=1_000)] = 1
+    account: Text | Annotated[int, Field(ge=0, lt=2**63)]
+    """Who buys, as a name or a number. The purchase limit counts per account."""
+
+
+class PaymentRequest(Body):
+    """How a buyer pays."""
+
+    channel: Text
+    """One of the scenario's payment channels."""
+    means: Text
+    """A token for the means of payment. `test-<visitor>-<attempt>` names the provider's draw."""
+
+
+class ResetRequest(Body):
+    """A new sale."""
+
+    opens_at_epoch_s: Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
+    """When it opens, seconds since the Unix epoch."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """New seed of the provider's draws. Default: as before."""
+    force: bool = False
+    """Reset although payments are in flight; they are forgotten."""
+
+
+class ItemReply(Body):
+    """An item as buyers see it."""
+
+    sku: str
+    price_cents: Count
+    """Price of one unit."""
+    available: Count
+    """Units that can be reserved now."""
+    status: Literal["on_sale", "sold_out", "not_open"]
+
+
+class ReservationReply(Body):
+    """Locked units."""
+
+    reservation_id: str
+    amount_cents: Count
+    """What is to be paid."""
+    expires_in_s: Annotated[float, Field(ge=0)]
+    """Time left to begin a payment; 0 when it is over."""
+
+
+class PaymentReply(Body):
+    """Where a payment stands."""
+
+    payment_id: str
+    status: Literal["paid", "pending", "declined", "expired"]
+    """`expired`: the lock was gone; money that was taken is given back."""
+
+
+class StockReply(Body):
+    """Where the units of one item are."""
+
+    sku: str
+    available: Count
+    locked: Count
+    sold: Count
+
+
+class StockListReply(Body):
+    """Stock of all items."""
+
+    items: list[StockReply]
+
+
+class ResetReply(Body):
+    """The sale that was set up."""
+
+    opens_at_epoch_s: float
+
+
+class CancelReply(Body):
+    """What became of a lock that the operator wanted to release."""
+
+    released: bool
+    """False when it was not locked any more."""
+
+
+class HealthReply(Body):
+    """Whether the shop answers."""
+
+    status: Literal["ok"]
+
+
+class ProblemReply(Body):
+    """Why a request was not served."""
+
+    code: str
+    """For programs."""
+    message: str
+    """For people."""

@@ -1,0 +1,128 @@
+"""The cashier: takes every payment to its end, however long the provider takes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+
+from doorbuster_shop.provider_client import (
+    ChargeAnswer,
+    ProviderClient,
+    ProviderUnavailableError,
+)
+from doorbuster_shop.store import payments as store
+from doorbuster_shop.store.payments import Payment
+from doorbuster_shop.store.reservations import read_reservation
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
+PROVIDER_OUTAGE_MAX_S = 3_600.0
+"""After an outage this long a payment rests, still pending, until the shop is restarted."""
+
+_log = logging.getLogger(__name__)
+
+
+class Cashier:
+    """One task for each payment in flight. The database knows them all, the tasks only carry on.
+
+    A payment is written down before the provider hears of it, and sent under its own id as
+    idempotency key, so asking again after a lost answer never charges twice.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, provider: ProviderClient, clock: Callable[[], float]
+    ) -> None:
+        self._db = db
+        self._provider = provider
+        self._clock = clock
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.waiting_count = 0
+
+    @property
+    def in_flight_count(self) -> int:
+        """Payments on their way."""
+        return len(self._tasks)
+
+    async def settle(self, payment: Payment, timeout_s: float) -> Payment | None:
+        """The payment as it stands when the provider has answered, or when the time is up."""
+        if payment.state == "pending":
+            task = self._tasks.get(payment.id) or self._start(payment)
+            self.waiting_count += 1
+            try:
+                await asyncio.wait((task,), timeout=timeout_s)
+            finally:
+                self.waiting_count -= 1
+        return store.read_payment(self._db, payment.id)
+
+    def recover(self) -> int:
+        """Take up what a shop that died left open, and tell how many payments that is."""
+        left_open = store.open_payments(self._db)
+        for payment in left_open:
+            self._start(payment, is_old=True)
+        return len(left_open)
+
+    async def stop(self) -> None:
+        """Let go of all payments; they stay pending in the database."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, payment: Payment, *, is_old: bool = False) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._carry(payment, is_old=is_old))
+        self._tasks[payment.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(payment.id, None))
+        return task
+
+    async def _carry(self, payment: Payment, *, is_old: bool) -> None:
+        """Repeat until the payment is settled; what was learnt is in the database each time."""
+        deadline_s = self._clock() + PROVIDER_OUTAGE_MAX_S
+        retry_s = FIRST_RETRY_S
+        while self._clock() < deadline_s:
+            try:
+                await (self._take_up(payment) if is_old else self._charge(payment))
+            except ProviderUnavailableError as error:
+                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, retry_s)
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+            else:
+                return
+        _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
+
+    async def _charge(self, payment: Payment) -> None:
+        await self._enter(payment, await self._provider.charge(payment))
+
+    async def _take_up(self, payment: Payment) -> None:
+        """Ask before charging: the buyer of an old payment may be gone, and the lock with it."""
+        if payment.state == "refunding":
+            await self._refund(payment)
+            return
+        found = await self._provider.find_charge(payment)
+        if found is not None and found.status != "processing":
+            await self._enter(payment, found)
+        elif found is not None or self._lock_is_live(payment):
+            await self._charge(payment)
+        else:
+            store.settle_expired(self._db, payment.id, self._clock())
+
+    def _lock_is_live(self, payment: Payment) -> bool:
+        reservation = read_reservation(self._db, payment.reservation_id)
+        return (
+            reservation is not None
+            and reservation.state == "locked"
+            and self._clock() < reservation.expires_at_s
+        )
+
+    async def _enter(self, payment: Payment, found: ChargeAnswer) -> None:
+        if found.status != "captured" or found.charge_id is None:
+            store.settle_declined(self._db, payment.id, found.charge_id, self._clock())
+            return
+        settled = store.settle_captured(self._db, payment.id, found.charge_id, self._clock())
+        if settled is not None and settled.state == "refunding":
+            await self._refund(settled)
+
+    async def _refund(self, payment: Payment) -> None:
+        assert payment.charge_id is not None
+        await self._provider.refund(payment.charge_id)
+        store.settle_refunded(self._db, payment.id)

@@ -1,0 +1,66 @@
+"""What only the operator may do."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorbuster_shop.answers import ProblemError, answer, read_body, require_token
+from doorbuster_shop.bodies import ResetRequest
+from doorbuster_shop.provider_client import ProviderUnavailableError
+from doorbuster_shop.shop import Shop
+from doorbuster_shop.store.audit import audit
+from doorbuster_shop.store.reservations import cancel, read_reservation
+from doorbuster_shop.store.stock import begin_sale, read_levels
+
+
+class AdminEndpoints:
+    """Everything below /admin/."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+
+    async def stock(self, request: Request) -> Response:
+        """Where the units of every item are."""
+        require_token(request, self._shop.admin_token)
+        return answer({"items": [level._asdict() for level in read_levels(self._shop.db)]})
+
+    async def audit(self, request: Request) -> Response:
+        """What database and provider say about the sale; a silent provider leaves its part null."""
+        require_token(request, self._shop.admin_token)
+        shop = self._shop
+        try:
+            captures = await shop.provider.captures()
+        except ProviderUnavailableError:
+            captures = None
+        account = audit(shop.db, shop.clock(), shop.terms.release_sweep_s, captures)
+        return answer(account.model_dump())
+
+    async def reset(self, request: Request) -> Response:
+        """Forget all orders, restore the stock, empty the provider's books, set the opening."""
+        require_token(request, self._shop.admin_token)
+        body = await read_body(request, ResetRequest)
+        shop = self._shop
+        if shop.cashier.in_flight_count and not body.force:
+            message = (
+                f"{shop.cashier.in_flight_count} payments are in flight; "
+                'wait for them, or send "force": true'
+            )
+            raise ProblemError(409, "payments_in_flight", message)
+        await shop.cashier.stop()
+        begin_sale(shop.db, shop.terms, body.opens_at_epoch_s)
+        shop.restart_sweep()
+        try:
+            await shop.provider.reset(body.seed)
+        except ProviderUnavailableError as error:
+            message = f"the shop is reset, but not its payment provider ({error}); try again"
+            raise ProblemError(502, "provider_unavailable", message) from None
+        return answer({"opens_at_epoch_s": body.opens_at_epoch_s})
+
+    async def cancel(self, request: Request) -> Response:
+        """Release a lock at once, such as a scalper's; money that still comes in is refunded."""
+        require_token(request, self._shop.admin_token)
+        reservation_id = request.path_params["reservation_id"]
+        if read_reservation(self._shop.db, reservation_id) is None:
+            raise ProblemError(404, "unknown_reservation", "there is no reservation with this id")
+        return answer({"released": cancel(self._shop.db, reservation_id)})

@@ -1,0 +1,26 @@
+"""How each refusal of the store is told over HTTP."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from doorbuster_shop.answers import problem
+from doorbuster_shop.store.reservations import Refusal
+
+TOLD_AS = {
+    Refusal.UNKNOWN_ITEM: (404, "there is no such item in this sale"),
+    Refusal.NOT_OPEN: (425, "the sale has not opened yet"),
+    Refusal.LIMIT_REACHED: (409, "the purchase limit of this account is used up"),
+    Refusal.SOLD_OUT: (409, "not enough units are available"),
+    Refusal.KEY_REUSED: (422, "this idempotency key belongs to another wish; choose a new one"),
+    Refusal.UNKNOWN_RESERVATION: (404, "there is no reservation with this id"),
+    Refusal.RESERVATION_EXPIRED: (410, "the time to pay is over; the units were released"),
+    Refusal.PAYMENT_IN_PROGRESS: (409, "another payment of this reservation is in flight"),
+    Refusal.ALREADY_PAID: (409, "this reservation is paid"),
+}
+
+
+def refuse(refusal: Refusal) -> Response:
+    """The answer for a refusal; its value is the code."""
+    status, message = TOLD_AS[refusal]
+    return problem(status, refusal.value, message)

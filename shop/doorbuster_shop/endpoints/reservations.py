@@ -1,0 +1,37 @@
+"""Reserving units."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from doorbuster_shop.answers import answer, idempotency_key, read_body
+from doorbuster_shop.bodies import ReservationRequest
+from doorbuster_shop.endpoints.refusals import refuse
+from doorbuster_shop.shop import Shop
+from doorbuster_shop.store.reservations import Refusal, Wish, reserve
+
+
+class ReservationEndpoints:
+    """POST /reservations."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+
+    async def reserve(self, request: Request) -> Response:
+        """Lock units for a buyer, all or none."""
+        key = idempotency_key(request)
+        body = await read_body(request, ReservationRequest)
+        wish = Wish(key, body.sku, str(body.account), body.quantity)
+        now_s = self._shop.clock()
+        reservation = reserve(self._shop.db, wish, now_s, self._shop.terms.lock_time_s)
+        if isinstance(reservation, Refusal):
+            return refuse(reservation)
+        return answer(
+            {
+                "reservation_id": reservation.id,
+                "amount_cents": reservation.amount_cents,
+                "expires_in_s": max(0.0, reservation.expires_at_s - now_s),
+            },
+            201,
+        )

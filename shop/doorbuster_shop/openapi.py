@@ -1,0 +1,236 @@
+"""The OpenAPI document of the shop, made from the bodies that the endpoints use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from doorbuster import __version__
+from doorbuster.records.audit import Audit
+from doorbuster_shop import bodies
+
+MODELS: tuple[type[BaseModel], ...] = (
+    bodies.ReservationRequest,
+    bodies.PaymentRequest,
+    bodies.ResetRequest,
+    bodies.ItemReply,
+    bodies.ReservationReply,
+    bodies.PaymentReply,
+    bodies.StockListReply,
+    bodies.ResetReply,
+    bodies.CancelReply,
+    bodies.HealthReply,
+    bodies.ProblemReply,
+    Audit,
+)
+
+Part = dict[str, Any]
+
+_KEY: Part = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "description": "A new one for each new wish, the same one for every retry of it. The effect of "
+    "a repeated request is that of one. A refusal leaves nothing behind, so that the wish is "
+    "judged anew when it is repeated.",
+}
+_OVERLOADED: Part = {
+    "description": "Too many requests are waiting (`overloaded`).",
+    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}},
+}
+
+
+def openapi_document() -> Part:
+    """The whole document, OpenAPI 3.1."""
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in MODELS], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Doorbuster reference shop",
+            "version": __version__,
+            "description": "A checkout API for flash sales: look, reserve, pay.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {**_buyer_paths(), **_admin_paths(), **_machine_paths()},
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _reply(description: str, model: type[BaseModel]) -> Part:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _problem(description: str) -> Part:
+    return _reply(description, bodies.ProblemReply)
+
+
+def _body(model: type[BaseModel]) -> Part:
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _in_path(name: str) -> Part:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _operation(operation_id: str, summary: str, responses: Part, **others: Any) -> Part:
+    overloaded = _problem("") | _OVERLOADED
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        **others,
+        "responses": {**responses, "503": overloaded},
+    }
+
+
+def _buyer_paths() -> Part:
+    return {
+        "/items/{sku}": {"get": _browse()},
+        "/reservations": {"post": _reserve()},
+        "/reservations/{reservation_id}/payments": {"post": _pay()},
+        "/payments/{payment_id}": {"get": _poll()},
+    }
+
+
+def _browse() -> Part:
+    return _operation(
+        "browse",
+        "Look at an item",
+        {
+            "200": _reply("The item.", bodies.ItemReply),
+            "404": _problem("No such item (`unknown_item`)."),
+        },
+        parameters=[_in_path("sku")],
+    )
+
+
+def _reserve() -> Part:
+    return _operation(
+        "reserve",
+        "Lock units for a buyer",
+        {
+            "201": _reply("The units are locked.", bodies.ReservationReply),
+            "400": _problem("No usable key (`idempotency_key_missing`)."),
+            "404": _problem("No such item (`unknown_item`)."),
+            "409": _problem("The limit of the account is used up (`limit_reached`), or not enough "
+                            "units are available (`sold_out`)."),
+            "413": _problem("The body is too large (`too_large`)."),
+            "422": _problem("The body is wrong (`malformed`), or the key belongs to another wish "
+                            "(`idempotency_key_reused`)."),
+            "425": _problem("The sale has not opened yet (`not_open`)."),
+        },
+        parameters=[_KEY],
+        requestBody=_body(bodies.ReservationRequest),
+    )  # fmt: skip
+
+
+def _pay() -> Part:
+    return _operation(
+        "pay",
+        "Pay a reservation",
+        {
+            "200": _reply("Paid.", bodies.PaymentReply),
+            "202": _reply("The provider has not answered yet: poll.", bodies.PaymentReply),
+            "400": _problem("No usable key (`idempotency_key_missing`)."),
+            "402": _problem("The provider declined (`declined`); the lock stays."),
+            "404": _problem("No such reservation (`unknown_reservation`)."),
+            "409": _problem("Another payment is in flight (`payment_in_progress`) or has "
+                            "succeeded (`already_paid`)."),
+            "410": _problem("The time to pay is over (`reservation_expired`)."),
+            "413": _problem("The body is too large (`too_large`)."),
+            "422": _problem("The body is wrong (`malformed`, `unknown_channel`), or the key "
+                            "belongs to another payment (`idempotency_key_reused`)."),
+        },
+        parameters=[_in_path("reservation_id"), _KEY],
+        requestBody=_body(bodies.PaymentRequest),
+    )  # fmt: skip
+
+
+def _poll() -> Part:
+    return _operation(
+        "poll",
+        "Ask what became of a payment",
+        {
+            "200": _reply("Where it stands.", bodies.PaymentReply),
+            "404": _problem("No such payment (`unknown_payment`)."),
+        },
+        parameters=[_in_path("payment_id")],
+    )
+
+
+def _admin(operation_id: str, summary: str, reply: Part, **others: Any) -> Part:
+    responses = {"200": reply, "401": _problem("No or a wrong admin token (`unauthorized`).")}
+    responses |= others.pop("responses", {})
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "security": [{"admin": []}],
+        **others,
+        "responses": responses,
+    }
+
+
+def _admin_paths() -> Part:
+    reset_refusals = {
+        "409": _problem("Payments are in flight (`payments_in_flight`); wait, or force it."),
+        "413": _problem("The body is too large (`too_large`)."),
+        "422": _problem("The body is wrong (`malformed`)."),
+        "502": _problem("The payment provider cannot be reached (`provider_unavailable`)."),
+    }
+    cancel_refusals = {"404": _problem("No such reservation (`unknown_reservation`).")}
+    stock = _reply("Stock of all items.", bodies.StockListReply)
+    account = _reply("The whole account.", Audit)
+    new_sale = _reply("The new sale.", bodies.ResetReply)
+    cancelled = _reply("What became of it.", bodies.CancelReply)
+    return {
+        "/admin/stock": {"get": _admin("stock", "Where all units are", stock)},
+        "/admin/audit": {"get": _admin("audit", "What database and provider say", account)},
+        "/admin/reset": {
+            "post": _admin(
+                "reset",
+                "Begin a new sale: forget all orders, restore the stock",
+                new_sale,
+                requestBody=_body(bodies.ResetRequest),
+                responses=reset_refusals,
+            )
+        },
+        "/admin/reservations/{reservation_id}/cancel": {
+            "post": _admin(
+                "cancel",
+                "Release a lock at once",
+                cancelled,
+                parameters=[_in_path("reservation_id")],
+                responses=cancel_refusals,
+            )
+        },
+    }
+
+
+def _machine_paths() -> Part:
+    metrics = {
+        "description": "Prometheus text.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    document = {
+        "description": "This document.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+    healthy = _reply("It does.", bodies.HealthReply)
+    return {
+        "/healthz": {"get": _machine("health", "Whether the shop answers", healthy)},
+        "/metrics": {"get": _machine("metrics", "Metrics for Prometheus", metrics)},
+        "/openapi.json": {"get": _machine("openapi", "This document", document)},
+    }
+
+
+def _machine(operation_id: str, summary: str, reply: Part) -> Part:
+    return {"operationId": operation_id, "summary": summary, "responses": {"200": reply}}

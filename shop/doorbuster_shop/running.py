@@ -1,0 +1,111 @@
+"""A running shop and its provider: two child processes, started, watched and stopped."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from doorbuster_shop.child import Child, ShopStartError
+from doorbuster_shop.limits import QUEUE_MAX
+from doorbuster_shop.terms import terms_of, terms_to_json
+
+__all__ = ["RunningShop", "ShopStartError", "running_shop"]
+
+
+class RunningShop:
+    """A shop that answers at `url`, and its provider at `provider_url`."""
+
+    def __init__(self, shop: Child, provider: Child, admin_token: str) -> None:
+        self._shop = shop
+        self._provider = provider
+        self.url = shop.url
+        self.provider_url = provider.url
+        self.admin_token = admin_token
+
+    @property
+    def shop_pid(self) -> int:
+        """Process id of the shop."""
+        return self._shop.pid
+
+    @property
+    def provider_pid(self) -> int:
+        """Process id of the provider."""
+        return self._provider.pid
+
+    def restart_shop(self) -> None:
+        """Start a shop that has died again: same port, same database. Raises: ShopStartError."""
+        self._shop.restart()
+
+    def restart_provider(self) -> None:
+        """Start a provider that has died again: same port, same journal."""
+        self._provider.restart()
+
+    def dead(self) -> str | None:
+        """The name and exit code of a process that has ended by itself, or None."""
+        for child in (self._shop, self._provider):
+            code = child.exit_code()
+            if code is not None:
+                return f"the {child.name} ended with code {code}"
+        return None
+
+
+@contextmanager
+def running_shop(
+    scenario_path: Path,
+    *,
+    seed: int,
+    folder: Path,
+    port: int = 0,
+    provider_port: int = 0,
+    database_path: Path | None = None,
+    admin_token: str | None = None,
+    opens_at_s: float | None = None,
+    queue_max: int = QUEUE_MAX,
+) -> Iterator[RunningShop]:
+    """Start provider and shop, and stop both at the end; they also end when this process dies.
+
+    `folder` takes the logs, the provider's journal and, unless database_path is given, the
+    database; their names begin like the database's.
+    opens_at_s is in seconds since the epoch, by default now; /admin/reset changes it. Above
+    queue_max waiting requests the shop refuses.
+    Raises: ShopStartError; ScenarioError for a scenario with mistakes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    database_path = (database_path or folder / "shop.db").resolve()
+    stem = (folder / database_path.stem).resolve()
+    provider = Child(
+        "payment provider", "doorbuster_shop.provider.process", Path(f"{stem}-provider.log")
+    )
+    shop = Child("shop", "doorbuster_shop.shop_process", Path(f"{stem}.log"))
+    token = admin_token or secrets.token_urlsafe(16)
+    with ExitStack() as stack:
+        for child, wanted_port in ((provider, provider_port), (shop, port)):
+            child.start(wanted_port)
+            stack.callback(child.stop)
+        # Read while the children load their modules: this import takes as long as theirs.
+        from doorbuster.scenario.reading import read_scenario  # noqa: PLC0415
+
+        terms = terms_of(read_scenario(scenario_path).scenario)
+        provider.configure(
+            {
+                "scenario_path": str(scenario_path.resolve()),
+                "seed": seed,
+                "journal_path": f"{stem}-provider.jsonl",
+            }
+        )
+        shop.configure(
+            {
+                "terms": terms_to_json(terms),
+                "database_path": str(database_path),
+                "provider_url": provider.url,
+                "admin_token": token,
+                "queue_max": queue_max,
+                "opens_at_s": time.time() if opens_at_s is None else opens_at_s,
+            }
+        )
+        provider.wait()
+        shop.wait()
+        yield RunningShop(shop, provider, token)

@@ -1,0 +1,76 @@
+"""What the endpoints share: the database, the terms, the cashier, the clock, the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import sqlite3
+from collections.abc import Callable
+
+from doorbuster_shop.cashier import Cashier
+from doorbuster_shop.provider_client import ProviderClient
+from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX, release_lapsed
+from doorbuster_shop.store.stock import opening_s
+from doorbuster_shop.terms import Terms
+
+_TIMER_GRAIN_PERIODS = 1e-3
+
+_log = logging.getLogger(__name__)
+
+
+class Shop:
+    """One running shop. Everything that must outlast it is in the database."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        terms: Terms,
+        clock: Callable[[], float],
+        admin_token: str,
+    ) -> None:
+        self.db = db
+        self.terms = terms
+        self.clock = clock
+        self.admin_token = admin_token
+        self.provider: ProviderClient
+        self.cashier: Cashier
+        self._sweep: asyncio.Task[None] | None = None
+
+    async def open(self, provider_url: str) -> None:
+        """Go on with the sale in the database, payments in flight included."""
+        self.provider = ProviderClient(provider_url)
+        self.cashier = Cashier(self.db, self.provider, self.clock)
+        self.cashier.recover()
+        self.restart_sweep()
+
+    async def close(self) -> None:
+        """Stop all tasks; what is in flight is taken up at the next start."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        await self.cashier.stop()
+        await self.provider.close()
+        self.db.close()
+
+    def restart_sweep(self) -> None:
+        """Sweep in step with the opening that the database now holds."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep = asyncio.get_running_loop().create_task(self._sweep_forever())
+
+    async def _sweep_forever(self) -> None:
+        """Release lapsed locks every release_sweep, at whole multiples of it from the opening."""
+        while True:
+            await asyncio.sleep(self._until_next_sweep_s())
+            try:
+                while release_lapsed(self.db, self.clock()) == RELEASE_BATCH_MAX:
+                    await asyncio.sleep(0)  # Let buyers in between two batches.
+            except sqlite3.Error:
+                _log.exception("the sweep failed; the next one will try again")
+
+    def _until_next_sweep_s(self) -> float:
+        period_s = self.terms.release_sweep_s
+        since_opening_s = self.clock() - opening_s(self.db)
+        # A timer may fire a grain early: that sweep is done, the next one is a period later.
+        periods = math.floor(since_opening_s / period_s + _TIMER_GRAIN_PERIODS) + 1
+        return periods * period_s - since_opening_s

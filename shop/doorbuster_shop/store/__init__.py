@@ -1,0 +1,1 @@
+"""The shop's truth: an SQLite database, and functions of (connection, time) over it."""

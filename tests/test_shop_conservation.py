@@ -1,0 +1,206 @@
+"""The shop's store against a model, in any order of events: stock and money are conserved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+)
+
+from doorbuster_shop.store.audit import audit
+from doorbuster_shop.store.database import open_database
+from doorbuster_shop.store.payments import (
+    Offer,
+    Payment,
+    begin_payment,
+    settle_captured,
+    settle_declined,
+    settle_refunded,
+)
+from doorbuster_shop.store.reservations import (
+    Refusal,
+    Reservation,
+    Wish,
+    cancel,
+    release_lapsed,
+    reserve,
+)
+from doorbuster_shop.store.stock import begin_sale, read_levels
+from doorbuster_shop.terms import ItemTerms, Terms
+
+OPENS_S = 1_000.0
+LOCK_S = 10.0
+ITEMS = (ItemTerms("console", 49_900, 2, 5), ItemTerms("headset", 2_990, 3, 4))
+TERMS = Terms(ITEMS, LOCK_S, 1.0, 2.0, ("card", "wallet"), "CNY")
+
+
+@dataclass
+class Lock:
+    """What the model knows of a reservation."""
+
+    id: str
+    wish: Wish
+    expires_s: float
+    state: str = "locked"
+    pending: str | None = None
+
+
+class Store(RuleBasedStateMachine):
+    """Any order of reserving, paying, answers, lapses, sweeps and cancellations.
+
+    The model is a few lines of Python without a database; every answer and every level must agree.
+    """
+
+    locks = Bundle("locks")
+    payments = Bundle("payments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.db = open_database(":memory:")
+        begin_sale(self.db, TERMS, OPENS_S)
+        self.now_s = OPENS_S - 5
+        self.key_count = 0
+        self.model: dict[str, Lock] = {}
+        self.captures: list[tuple[str, int]] = []
+
+    def teardown(self) -> None:
+        self.db.close()
+
+    def new_key(self) -> str:
+        self.key_count += 1
+        return f"key-{self.key_count}"
+
+    def units(self, sku: str, *states: str, account: str | None = None) -> int:
+        return sum(
+            lock.wish.quantity
+            for lock in self.model.values()
+            if lock.wish.sku == sku and lock.state in states
+            and account in (None, lock.wish.account)
+        )  # fmt: skip
+
+    def expected_refusal(self, wish: Wish) -> Refusal | None:
+        item = next((item for item in ITEMS if item.sku == wish.sku), None)
+        if item is None:
+            return Refusal.UNKNOWN_ITEM
+        if self.now_s < OPENS_S:
+            return Refusal.NOT_OPEN
+        held = self.units(wish.sku, "locked", "sold", account=wish.account)
+        if held + wish.quantity > item.per_account_limit:
+            return Refusal.LIMIT_REACHED
+        if self.units(wish.sku, "locked", "sold") + wish.quantity > item.initial_units:
+            return Refusal.SOLD_OUT
+        return None
+
+    @rule(
+        target=locks,
+        sku=st.sampled_from(["console", "console", "headset", "lamp"]),
+        account=st.sampled_from("abcd"),
+        quantity=st.integers(1, 3),
+    )
+    def reserve(self, sku: str, account: str, quantity: int) -> object:
+        wish = Wish(self.new_key(), sku, account, quantity)
+        expected = self.expected_refusal(wish)
+        got = reserve(self.db, wish, self.now_s, LOCK_S)
+        if expected is not None:
+            assert got is expected
+            return multiple()
+        assert isinstance(got, Reservation)
+        assert got.amount_cents == quantity * next(i.price_cents for i in ITEMS if i.sku == sku)
+        self.model[got.id] = Lock(got.id, wish, self.now_s + LOCK_S)
+        return got.id
+
+    @rule(lock=locks)
+    def reserve_again_with_the_same_key(self, lock: str) -> None:
+        got = reserve(self.db, self.model[lock].wish, self.now_s, LOCK_S)
+        assert isinstance(got, Reservation)
+        assert got.id == lock
+        other = self.model[lock].wish._replace(account="somebody else")
+        assert reserve(self.db, other, self.now_s, LOCK_S) is Refusal.KEY_REUSED
+
+    @rule(target=payments, lock=locks)
+    def pay(self, lock: str) -> object:
+        known = self.model[lock]
+        got = begin_payment(self.db, Offer(self.new_key(), lock, "card", "m"), self.now_s)
+        if known.pending is not None:
+            assert got is Refusal.PAYMENT_IN_PROGRESS
+        elif known.state == "sold":
+            assert got is Refusal.ALREADY_PAID
+        elif known.state == "released" or self.now_s >= known.expires_s:
+            assert got is Refusal.RESERVATION_EXPIRED
+        else:
+            assert isinstance(got, Payment)
+            known.pending = got.id
+            return (lock, got.id)
+        return multiple()
+
+    @rule(payment=consumes(payments), twice=st.booleans())
+    def capture(self, payment: tuple[str, str], twice: bool) -> None:
+        lock, payment_id = payment
+        known = self.model[lock]
+        for _ in range(1 + twice):
+            settled = settle_captured(self.db, payment_id, f"ch-{payment_id}", self.now_s)
+            assert settled is not None
+            assert settled.state == ("refunding" if known.state == "released" else "paid")
+            if known.state == "locked":
+                known.state = "sold"
+                self.captures.append((lock, settled.amount_cents))
+        known.pending = None
+        if known.state == "released":
+            settle_refunded(self.db, payment_id)
+
+    @rule(payment=consumes(payments))
+    def decline(self, payment: tuple[str, str]) -> None:
+        lock, payment_id = payment
+        settled = settle_declined(self.db, payment_id, None, self.now_s)
+        assert settled is not None
+        assert settled.state == "declined"
+        self.model[lock].pending = None
+
+    @rule(seconds=st.floats(0, 12))
+    def wait(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    @rule(batch_max=st.integers(1, 3))
+    def sweep(self, batch_max: int) -> None:
+        while release_lapsed(self.db, self.now_s, batch_max) == batch_max:
+            pass
+        for lock in self.model.values():
+            lapsed = lock.state == "locked" and lock.expires_s <= self.now_s
+            if lapsed and lock.pending is None:
+                lock.state = "released"
+
+    @rule(lock=locks)
+    def cancel(self, lock: str) -> None:
+        known = self.model[lock]
+        assert cancel(self.db, lock) == (known.state == "locked")
+        if known.state == "locked":
+            known.state = "released"
+
+    @invariant()
+    def levels_and_audit_agree_with_the_model(self) -> None:
+        account = audit(self.db, self.now_s, 0.0, self.captures)
+        for item, level, line in zip(ITEMS, read_levels(self.db), account.items, strict=True):
+            locked, sold = self.units(item.sku, "locked"), self.units(item.sku, "sold")
+            available = item.initial_units - locked - sold
+            assert level == (item.sku, available, locked, sold)
+            assert (line.available_units, line.locked_units) == (available, locked)
+            assert line.sold_units == sold
+            assert line.orders_paid == sum(
+                lock.state == "sold" and lock.wish.sku == item.sku for lock in self.model.values()
+            )
+            assert line.available_units + line.locked_units + line.sold_units == item.initial_units
+            assert line.max_units_per_account <= item.per_account_limit
+        assert account.captured_cents == account.paid_cents
+        assert (account.payments_without_order, account.orders_captured_twice) == (0, 0)
+
+
+TestStore = Store.TestCase
+TestStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
