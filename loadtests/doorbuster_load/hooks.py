@@ -1,0 +1,268 @@
+"""What is asked of the target around the sale: reset, stock readings, audit.
+
+Runs in the process that starts the generator, with a client of its own, so that it neither waits
+for the crowd nor delays it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from pydantic import ValidationError
+
+from doorbuster.records.audit import Audit, ItemAudit
+from doorbuster.scenario.model import Scenario
+from doorbuster.vocabulary import Reply
+from doorbuster_load.exchange import Outgoing, Received
+from doorbuster_load.notes import Notes
+from doorbuster_load.performing import Performer
+from doorbuster_load.profile import jsonpath
+from doorbuster_load.profile.jsonpath import MISSING
+from doorbuster_load.profile.model import AuditHook, Request, StockHook
+from doorbuster_load.profile.prepared import PreparedRequest
+from doorbuster_load.profile.reading import ProfileFile
+from doorbuster_load.profile.templates import names_in, text_template
+from doorbuster_load.safety import Guard
+
+HOOK_TIMEOUT_S = 10.0
+RESET_TIMEOUT_S = 60.0
+
+
+class HookError(Exception):
+    """A hook that the target refused or answered in an unknown way; says which."""
+
+
+class StockReading(NamedTuple):
+    """Units of one item at one moment."""
+
+    sku: str
+    available: int
+    locked: int
+    sold: int
+
+
+class HttpxTransport:
+    """The transport of the hooks: connects to checked addresses only, follows nothing."""
+
+    def __init__(self, guard: Guard, *, verify_tls: bool) -> None:
+        self._guard = guard
+        # No proxy from the environment: it would be a host that nobody has allowed.
+        # The context honours SSL_CERT_FILE, for targets with a certificate authority of their own.
+        verify = httpx.create_ssl_context(trust_env=True) if verify_tls else False
+        self._client = httpx.Client(trust_env=False, verify=verify, follow_redirects=False)
+
+    def send(self, request: Outgoing, timeout_s: float, label: str) -> Received:
+        """See exchange.Transport."""
+        del label
+        endpoint = self._guard.check(request.url)
+        sent_ns = time.monotonic_ns()
+        failures: list[str] = []
+        timed_out = False
+        for address in self._guard.addresses_of(endpoint):
+            host = f"[{address}]" if ":" in address else address
+            parts = urlsplit(request.url)._replace(netloc=f"{host}:{endpoint.port}")
+            try:
+                answer = self._client.request(
+                    request.method,
+                    urlunsplit(parts),
+                    headers={**request.headers, "Host": urlsplit(request.url).netloc},
+                    content=request.body,
+                    timeout=timeout_s,
+                    extensions={"sni_hostname": endpoint.host},
+                )
+            except httpx.ConnectError as error:
+                failures.append(str(error))
+                continue
+            except httpx.TimeoutException:
+                failures, timed_out = [f"no answer within {timeout_s:g} s"], True
+                break
+            except httpx.HTTPError as error:
+                failures = [f"{type(error).__name__}: {error}"]
+                break
+            return Received(
+                answer.status_code,
+                answer.headers.get_list,
+                answer.content,
+                request.url,
+                sent_ns,
+                time.monotonic_ns(),
+                dict(answer.cookies),
+            )
+        return Received(
+            0,
+            _no_header,
+            b"",
+            request.url,
+            sent_ns,
+            time.monotonic_ns(),
+            failure="; ".join(dict.fromkeys(failures)) or "no address",
+            timed_out=timed_out,
+        )
+
+    def forget(self) -> None:
+        """See exchange.Transport."""
+        self._client.cookies.clear()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class Target:
+    """The target as the hooks of its profile see it."""
+
+    def __init__(
+        self,
+        url: str,
+        profile_file: ProfileFile,
+        guard: Guard,
+        scenario: Scenario,
+        *,
+        variables: Mapping[str, Any],
+    ) -> None:
+        profile = profile_file.profile
+        self._profile_file = profile_file
+        self._hooks = profile.hooks
+        self._scenario = scenario
+        self._url = url
+        self._variables = dict(variables)
+        self._transport = HttpxTransport(guard, verify_tls=profile.verify_tls)
+        tag_value = text_template(profile.tag.value)({"t0_epoch_s": "", **variables})
+        self._tag = {profile.tag.header: tag_value}
+        self._performer = Performer(
+            self._transport, guard, Notes(), lambda _: self._tag, time.sleep
+        )
+        stock = self._hooks.stock
+        self._stock_request = None if stock is None else self._prepared(stock.request)
+        self._initial = {item.sku: item.stock for item in scenario.shop.items}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._transport.close()
+
+    @property
+    def reads_stock(self) -> bool:
+        """Whether the profile tells how to read the stock."""
+        return self._hooks.stock is not None
+
+    @property
+    def tells_audit(self) -> bool:
+        """Whether the profile tells how to read the account of the sale."""
+        return self._hooks.audit is not None
+
+    def check_reachable(self) -> None:
+        """Ask for the root page; any answer will do. Raises: HookError."""
+        url = urlsplit(self._url)
+        outgoing = Outgoing("GET", urlunsplit(url._replace(path=url.path or "/")), self._tag)
+        answer = self._transport.send(outgoing, HOOK_TIMEOUT_S, "")
+        if answer.failure is not None:
+            message = f"{self._url}: not reachable ({answer.failure}); is the target running?"
+            raise HookError(message)
+
+    def reset(self, t0_epoch_s: float) -> None:
+        """Prepare the target for a sale that opens at a wall-clock time. Raises: HookError."""
+        self._variables["t0_epoch_s"] = t0_epoch_s
+        for request in self._hooks.reset:
+            self._asked("reset", self._prepared(request), RESET_TIMEOUT_S)
+
+    def read_stock(self) -> list[StockReading]:
+        """The stock of every item. Raises: HookError."""
+        hook = self._hooks.stock
+        assert hook is not None
+        assert self._stock_request is not None
+        if "sku" in names_in(hook.request.model_dump(by_alias=True)):
+            readings = []
+            for sku in self._scenario.skus:
+                self._variables["sku"] = sku
+                answer = self._asked("stock", self._stock_request, HOOK_TIMEOUT_S)
+                readings.append(self._reading(hook, sku, answer.document))
+            return readings
+        document = self._asked("stock", self._stock_request, HOOK_TIMEOUT_S).document
+        items = _at("stock", hook.items, document)
+        known = [item for item in items if jsonpath.first(hook.sku)(item) in self._initial]
+        return [self._reading(hook, _at("stock", hook.sku, item), item) for item in known]
+
+    def audit(self) -> Audit:
+        """The target's own account of the sale. Raises: HookError."""
+        hook = self._hooks.audit
+        assert hook is not None
+        document: Any = None
+        for request in hook.requests:
+            document = self._asked("audit", self._prepared(request), HOOK_TIMEOUT_S).document
+        return _audit_of(hook, document)
+
+    def _reading(self, hook: StockHook, sku: str, item: Any) -> StockReading:
+        available = int(_at("stock", hook.available, item))
+        locked = int(_at("stock", hook.locked, item)) if hook.locked else 0
+        sold = (
+            int(_at("stock", hook.sold, item))
+            if hook.sold
+            else self._initial[sku] - available - locked
+        )
+        return StockReading(sku, available, locked, sold)
+
+    def _prepared(self, request: Request) -> PreparedRequest:
+        return PreparedRequest(request, self._url, self._profile_file.folder)
+
+    def _asked(self, hook: str, prepared: PreparedRequest, timeout_s: float) -> Received:
+        notes = Notes()
+        self._performer.notes = notes
+        result = self._performer.perform([prepared], self._variables, timeout_s)
+        answer = self._performer.last_answer
+        if result.reply is not Reply.OK or answer is None:
+            body = answer.text[:200] if answer is not None else ""
+            reasons = "; ".join(notes.to_json()) or f"{prepared.label}: {result.reply.name.lower()}"
+            message = f"{hook} hook: {reasons} (status {result.status}) {body}".rstrip()
+            raise HookError(message)
+        return answer
+
+
+def _audit_of(hook: AuditHook, document: Any) -> Audit:
+    items = [
+        {
+            name: jsonpath.first(hook.fields.get(name, f"$.{name}"))(item)
+            for name in ItemAudit.model_fields
+        }
+        for item in _at("audit", hook.items, document)
+    ]
+    totals = {
+        name: jsonpath.first(hook.totals.get(name, f"$.{name}"))(document)
+        for name in Audit.model_fields
+        if name != "items"
+    }
+    found: dict[str, Any] = {"items": [_present(item) for item in items], **_present(totals)}
+    try:
+        return Audit.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"audit hook: {place}: {first['msg']} (got {first['input']!r})"
+        raise HookError(message) from None
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not MISSING}
+
+
+def _at(hook: str, path: str, document: Any) -> Any:
+    value = MISSING if document is MISSING else jsonpath.first(path)(document)
+    if value is MISSING:
+        message = f"{hook} hook: {path} is not in the answer"
+        raise HookError(message)
+    return value
+
+
+def _no_header(_: str) -> list[str]:
+    return []

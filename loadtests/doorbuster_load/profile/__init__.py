@@ -1,0 +1,1 @@
+"""The target profile: how to speak to a checkout API, as a YAML file."""
