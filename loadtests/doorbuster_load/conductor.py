@@ -172,6 +172,7 @@ class Conductor:
                 "profile_name": profile_file.profile.name,
                 "profile_hash": profile_file.hash,
                 "profile_text": profile_file.text,
+                "audit_supported": self._target.tells_audit,
                 "t0_utc": datetime.fromtimestamp(t0_epoch_s, UTC).isoformat(),
                 "workers": self._ready_workers,
                 "generator": {"worker_count": spec.worker_count},

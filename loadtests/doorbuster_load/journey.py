@@ -89,6 +89,8 @@ class Journey:
         self._persona = int(plan.persona[visitor])
         self._timeout_s = stage.timeouts_s[self._persona]
         self._attempts = dict.fromkeys(map(int, _STEPS), 0)
+        self._step_under_way = (int(Action.BROWSE), self._arrival_ns + stage.t0_ns)
+        """Action and intended moment of the request that waits for its answer."""
         self._needs_setup = bool(stage.book.setup)
         self._started_s = self._reserved_s = self._paid_s = float("nan")
         self._price_cents = 0
@@ -102,8 +104,8 @@ class Journey:
             left_s = self._stage.seconds(time.monotonic_ns())
         except GreenletExit:
             outcome = self._stage.ending
-            if self._performer.last_sent_ns:  # A request was under way.
-                self._note_sent(self._performer.last_sent_ns)
+            if self._performer.last_sent_ns:
+                self._note_unanswered(self._performer.last_sent_ns)
         except Exception as error:  # noqa: BLE001 - a visit that breaks must not look like one
             outcome = Outcome.NOT_RUN
             self._performer.notes.add(f"a visit broke: {type(error).__name__}: {error}")
@@ -117,6 +119,7 @@ class Journey:
         state, action, _ = first_step(int(plan.channel[self._visitor]))
         while action != Action.LEAVE:
             sleep_until(intended_ns)
+            self._step_under_way = action, intended_ns
             result = self._step(state, action)
             self._note(action, intended_ns, result)
             elapsed_s = stage.seconds(result.done_ns) - self._arrival_ns / NANOSECONDS
@@ -159,15 +162,8 @@ class Journey:
         """Record a step that sent something, and remember what it brought."""
         stage, reply = self._stage, int(result.reply)
         if result.sent_ns:
-            self._note_sent(result.sent_ns)
-            times_s = (
-                stage.seconds(intended_ns),
-                stage.seconds(result.sent_ns),
-                stage.seconds(result.done_ns),
-            )
-            attempt = self._attempts[action]
-            self._attempts[action] += 1
-            stage.recorder.request(self._visitor, action, attempt, times_s, result.status, reply)
+            done_s = stage.seconds(result.done_ns)
+            self._note_sent(action, intended_ns, result.sent_ns, done_s, result.status, reply)
         if reply in _FAILED:
             self._failure_count += 1
             stage.tally.failed += 1
@@ -179,10 +175,23 @@ class Journey:
             self._paid_s = stage.seconds(result.done_ns)
             self._price_cents = self._amount_cents()
 
-    def _note_sent(self, sent_ns: int) -> None:
+    def _note_unanswered(self, sent_ns: int) -> None:
+        """The end came before the answer: the request has no `done`."""
+        action, intended_ns = self._step_under_way
+        self._note_sent(action, intended_ns, sent_ns, float("nan"), 0, int(Reply.TIMEOUT))
+
+    def _note_sent(
+        self, action: int, intended_ns: int, sent_ns: int, done_s: float, status: int, reply: int
+    ) -> None:
+        stage = self._stage
+        sent_s = stage.seconds(sent_ns)
         self._request_count += 1
         if self._request_count == 1:
-            self._started_s = self._stage.seconds(sent_ns)
+            self._started_s = sent_s
+        times_s = (stage.seconds(intended_ns), sent_s, done_s)
+        attempt = self._attempts[action]
+        self._attempts[action] += 1
+        stage.recorder.request(self._visitor, action, attempt, times_s, status, reply)
 
     def _amount_cents(self) -> int:
         """What the target has charged if the profile tells, else the list price."""

@@ -70,7 +70,7 @@ class Recorder:
         status: int,
         reply: int,
     ) -> None:
-        """A request that was answered or given up; times_s: intended, sent, done."""
+        """A request; times_s: intended, sent, done, the last one NaN where no answer came."""
         columns = self._requests
         for column, value in zip(
             columns, (visitor, step, attempt, *times_s, status, reply), strict=True
@@ -112,6 +112,7 @@ class Recorder:
         self.dispatch_delays.add(named["sent_s"] - named["intended_s"])
         return {
             **named,
+            "done_s": _nullable(named["done_s"]),
             "replication": np.zeros(len(columns[0]), dtype=np.int16),
             "step": _words(named["step"], [action.name.lower() for action in Action]),
             "reply": _words(named["reply"], [reply.name.lower() for reply in Reply]),

@@ -68,19 +68,13 @@ def _accounting(records: RunRecords) -> Check:
 
 
 def _requests(records: RunRecords) -> Check:
-    """The requests that visitors say they sent are the requests that were recorded.
-
-    A visitor whom the end of the sale cut off may have had one request under way.
-    """
+    """The requests that visitors say they sent are the requests that were recorded."""
     with_requests = np.unique(records.requests.replication)
     chosen = np.isin(records.visits.replication, with_requests)
     told = int(records.visits.request_count[chosen].sum())
     found = len(records.requests.visitor)
-    under_way = int((records.visits.outcome[chosen] == Outcome.CUT_OFF).sum())
     facts = {"told": count(told), "found": count(found), "missing": count(told - found)}
-    good = found > 0 and found <= told <= found + under_way
-    variant = "cut_off" if good and told > found else None
-    return _row("requests", good, facts, variant=variant, value=told - found, limit=0)
+    return _row("requests", told == found > 0, facts, value=told - found, limit=0)
 
 
 def _stock(records: RunRecords) -> Check:
