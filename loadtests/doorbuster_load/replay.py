@@ -75,7 +75,7 @@ class Replay:
         self._open_connections()
 
     def run(self) -> None:
-        """From the first arrival to the end of the sale, or until `stop`."""
+        """From the first arrival until everybody has left, the sale ends, or `stop`."""
         plan, stage = self.sale.plan, self.stage
         due_ns = (plan.arrival_ns[self.visitors] + stage.t0_ns).tolist()
         _calm_collector()
@@ -85,7 +85,7 @@ class Replay:
         end_ns = stage.t0_ns + int(self.sale.timetable.end_s * NANOSECONDS)
         while not self._stopped.is_set():
             left_s = (end_ns - time.monotonic_ns()) / NANOSECONDS
-            if left_s <= 0:
+            if left_s <= 0 or (pacer.dead and not self._under_way):
                 break
             self._stopped.wait(min(1.0, left_s))
             stage.recorder.flush()

@@ -77,6 +77,8 @@ def test_who_got_the_stock_and_when(records: RunRecords) -> None:
     assert np.isnan(sell_out_s(visits, 0, 51))
     assert whole_sell_out_s(visits, (50,)) == pytest.approx(4.461)
     assert goodput_per_s(visits, 30.0) == pytest.approx(50 / 4.461)
+    assert goodput_per_s(visits, 30.0, start_s=-6.0) == pytest.approx(50 / 4.461)
+    assert goodput_per_s(visits, 30.0, start_s=2.461) == pytest.approx(50 / 2.0)
     # The last reservation is confirmed at 3.461 s, the next reading is at 4 s.
     assert first_gone_s(records.stock, 0) == 4.0
 

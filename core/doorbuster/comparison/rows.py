@@ -136,7 +136,11 @@ def _sale_measures() -> Iterator[Measure]:
     yield "gmv", "cents", lambda r, n: float(gmv_cents(r.visits_in(n)))
     yield "stock_gone", "s", all_gone_s
     yield "sell_out", "s", lambda r, n: whole_sell_out_s(r.visits_in(n), r.stock_units)
-    yield "goodput", "per_s", lambda r, n: goodput_per_s(r.visits_in(n), r.end_s)
+    yield (
+        "goodput",
+        "per_s",
+        lambda r, n: goodput_per_s(r.visits_in(n), r.end_s, start_s=r.start_s),
+    )
     yield "conversion", "fraction", lambda r, n: conversion(r.visits_in(n))
     yield "failed_requests", "fraction", lambda r, n: failed_share(r.requests_in(n))
     yield "declined_payments", "fraction", lambda r, n: declined_share(r.requests_in(n))

@@ -59,11 +59,15 @@ def first_gone_s(stock: Stock, item: int) -> float:
     return float(stock.at_s[gone].min()) if gone.any() else float("nan")
 
 
-def goodput_per_s(visits: Visits, end_s: float) -> float:
-    """Paid orders a second from the opening to the last paid order, or to end_s without one."""
+def goodput_per_s(visits: Visits, end_s: float, *, start_s: float = 0.0) -> float:
+    """Paid orders a second from the start to the last paid order, or to end_s without one.
+
+    start_s: first planned arrival of a run that begins after the opening; else the opening counts.
+    """
     paid_s = visits.paid_s[visits.outcome == Outcome.SOLD]
     last_s = float(paid_s.max()) if len(paid_s) else end_s
-    return len(paid_s) / last_s if last_s > 0 else float("nan")
+    span_s = last_s - max(0.0, start_s)
+    return len(paid_s) / span_s if span_s > 0 else float("nan")
 
 
 def _units_by(codes: Integers, visits: Visits, count: int) -> Integers:
