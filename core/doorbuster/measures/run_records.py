@@ -60,11 +60,6 @@ class RunRecords:
         return float(self.run["timetable"]["start_s"])
 
     @property
-    def start_s(self) -> float:
-        """First possible arrival, seconds from the opening."""
-        return float(self.run["timetable"]["start_s"])
-
-    @property
     def end_s(self) -> float:
         """End of the sale, seconds from T0."""
         return float(self.run["timetable"]["end_s"])
