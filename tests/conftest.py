@@ -61,3 +61,9 @@ def small_scenario() -> Callable[..., Scenario]:
         return Scenario.model_validate(merged(SMALL, change))
 
     return build
+
+
+@pytest.fixture(scope="session")
+def written_scenario() -> Change:
+    """The small sale as it stands in a file."""
+    return deepcopy(SMALL)

@@ -20,6 +20,7 @@ from doorbuster.draws import (
     DISTRIBUTION_DTYPE,
     DistributionKind,
     DistributionTables,
+    Purpose,
     draw,
     draw_array,
     elementary,
@@ -167,3 +168,20 @@ def test_purposes_and_attempts_are_independent_streams() -> None:
         draw_array(3, visitors + 1, 20, 0),
     ):
         assert abs(np.corrcoef(base, other)[0, 1]) < 0.016
+
+
+PURPOSES = """
+ARRIVAL_COUNT 1  ARRIVAL_PLACE 2  PERSONA 3  ITEM 4  ACCOUNT 5
+DEVICE 6  IP 7  ADDRESS 8  CARD 9  CHANNEL 10
+PATIENCE 20  BUY_INTENT 21  THINK 22  REFRESH_GAP 23  RETRY_WAIT 24
+PAY_INTENT 25  PAY_TIME 26  PAY_RETRY 27  PAY_OTHER_CHANNEL 28  POLL_GAP 29
+PROVIDER_LATENCY 40  PROVIDER_DECLINE 41  PROVIDER_LATE 42  PROVIDER_LATE_BY 43  NETWORK 60
+SERVICE 61
+"""
+
+
+def test_purposes_keep_their_numbers() -> None:
+    # A renumbered purpose would silently change every result of its kind.
+    words = PURPOSES.split()
+    expected = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    assert {purpose.name: int(purpose) for purpose in Purpose} == expected

@@ -21,6 +21,9 @@ from doorbuster.scenario.reading import read_scenario
 
 Build = Callable[..., Scenario]
 
+GOLDEN_COUNT = 200826
+GOLDEN_HASH = "24eeb5e073603de78b4cff94006220f322f1ed85a4de624bc363c397de1a7520"
+
 SHAPES: dict[str, dict[str, object]] = {
     "constant": {"kind": "constant", "level": 2},
     "ramp": {"kind": "ramp", "from": 0.2, "to": 3},
@@ -140,6 +143,14 @@ def test_two_processes_in_two_folders_agree_on_the_hash(tmp_path: Path) -> None:
         hashes.add(run.stdout.strip())
     scenario = read_scenario(DEMO).scenario
     assert hashes == {build_plan(scenario, 9, Timetable.of(scenario)).hash}
+
+
+def test_the_plan_of_a_seed_stays_what_it_is(small_scenario: Build) -> None:
+    """Golden: whoever changes it changes every result, and says so in the CHANGELOG [RESULTS]."""
+    scenario = small_scenario(crowd={"normal_load_per_s": 5000})
+    plan = build_plan(scenario, 9, Timetable.of(scenario))
+    assert plan.visitor_count == GOLDEN_COUNT
+    assert plan.hash == GOLDEN_HASH
 
 
 def test_the_hash_depends_on_seed_and_load(small_scenario: Build) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -197,11 +201,39 @@ def test_every_sequence_of_replies_ends_or_goes_on_sensibly(
     assert steps <= 4 * limit + 2 * limit + 3 + 4 + 2 * limit + 4
 
 
-def test_plain_and_compiled_forms_agree(small_scenario: Build) -> None:
-    persona = behaviour(small_scenario, think_time={"kind": "exponential", "mean": "2s"})
-    for visitor in range(200):
-        for reply in Reply:
-            state = first_step(0)[0]
-            compiled = next_step(persona, visitor, 0, state, int(reply), 1.0)
-            plain = next_step.py_func(persona, visitor, 0, state, int(reply), 1.0)  # type: ignore[attr-defined]
-            assert compiled == plain
+WALKS = """
+import json, sys
+from doorbuster.behaviour import behaviour_of
+from doorbuster.scenario import Scenario
+from doorbuster.visitor import first_step, next_step
+scenario = Scenario.model_validate(json.load(sys.stdin))
+persona = behaviour_of(scenario, 1)
+for visitor in range(300):
+    step = first_step(visitor % 3)
+    for turn in range(12):
+        if step[1] == 0:
+            break
+        reply = (visitor * 7 + turn * 5 + visitor // 12) % 12
+        step = next_step(persona, visitor, 0, step[0], reply, 0.5 * turn)
+        print(tuple(step[0]), step[1], step[2].hex())
+"""
+
+
+def test_plain_and_compiled_forms_agree(written_scenario: dict[str, Any]) -> None:
+    # The same walks in a process with compilation and in one without: equal to the last bit.
+    crowd = {**written_scenario["crowd"], "personas": {"fan": {"share": 1, "buy_fraction": 0.9}}}
+    channels = [{"name": name, "share": 1} for name in ("card", "wallet", "credit")]
+    scenario = {**written_scenario, "crowd": crowd, "payments": {"channels": channels}}
+    walks = [
+        subprocess.run(
+            [sys.executable, "-c", WALKS],
+            input=json.dumps(scenario),
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for disabled in ("0", "1")
+    ]
+    assert walks[0].count("\n") > 500
+    assert walks[0] == walks[1]

@@ -57,7 +57,7 @@ class Behaviour(NamedTuple):
 
 
 class VisitState(NamedTuple):
-    """Where a visitor stands. Worlds carry it and read only four of its fields.
+    """Where a visitor stands. Worlds carry it, read it, and never change it.
 
     outcome: UNDECIDED until the visitor leaves. channel: payment channel of the next payment.
     refusal_count and decline_count: number the logical attempts of reserve and pay. A retry after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
@@ -21,6 +22,9 @@ from doorbuster_sim.sale import SimulatedSale, simulate_sale
 Progress = Callable[[int, int, float], None]
 """Called with finished replications, all replications, and the simulated share of the current one
 where it is known (one process), else 0."""
+
+SEED_COUNT = 2**63
+"""Seeds are 63-bit numbers; the one after the last is 0."""
 
 Vary = Literal["crowd", "system"]
 """What differs between replications: everything, or only network and service times. The second
@@ -49,7 +53,7 @@ def simulate_replication(
     progress: Callable[[float], None] | None = None,
 ) -> Replication:
     """Replication `number` has seed `settings.seed + number`; number 0 is a live run's twin."""
-    system_seed = settings.seed + number
+    system_seed = (settings.seed + number) % SEED_COUNT
     if vary == "crowd":
         settings = replace(settings, seed=system_seed)
     timetable = settings.timetable(file)
@@ -138,10 +142,15 @@ def _collect_from_pool(
     done: list[Replication],
     progress: Progress | None,
 ) -> None:
-    futures = [
-        pool.submit(simulate_replication, file, settings, vary, number)
-        for number in range(replications)
-    ]
+    # Workers inherit the blocked signal: Ctrl-C is for this process, which keeps what is done.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        futures = [
+            pool.submit(simulate_replication, file, settings, vary, number)
+            for number in range(replications)
+        ]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         for future in as_completed(futures):
             done.append(future.result())

@@ -148,7 +148,10 @@ class _Sale:
             int(plan.quantity[visitor]),
             int(plan.account[visitor]),
             state.channel,
-            state.refusal_count if step == Action.RESERVE else state.decline_count,
+            logical_attempt=(
+                state.refusal_count if step == Action.RESERVE else state.decline_count
+            ),
+            reserving_attempt=state.refusal_count,
         )
 
     def _answer(self, request: Request, timeout_ns: int) -> simpy.Event:

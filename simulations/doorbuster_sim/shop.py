@@ -13,14 +13,13 @@ from doorbuster.provider import Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
+from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import Environment, to_ns
 from doorbuster_sim.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.stations import Stations, Waiting
 
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
-MAX_PASSAGES = 16
-"""Passages of one step at most; numbers the draws of service times."""
 
 
 class Request(NamedTuple):
@@ -36,6 +35,8 @@ class Request(NamedTuple):
     channel: int
     logical_attempt: int
     """Of reserve and pay: repeated requests with the same one are the same order or payment."""
+    reserving_attempt: int
+    """Of pay and poll: the logical attempt that made the reservation."""
 
 
 class _Passage(NamedTuple):
@@ -58,8 +59,8 @@ class _Customer:
     Refusals are not remembered: a repeated attempt at a reservation is judged anew.
     """
 
-    reserved_attempts: set[int] = field(default_factory=set)
-    reservation: Reservation | None = None
+    reservations: dict[int, Reservation] = field(default_factory=dict)
+    """By logical attempt."""
     payments: dict[int, _Payment] = field(default_factory=dict)
 
 
@@ -87,8 +88,8 @@ class SimulatedShop:
         }
         self._times: DistributionTables = book.tables()
         self._prices_cents = [item.price_cents for item in scenario.shop.items]
-        self._captures: list[tuple[int, int, Reservation]] = []
-        """The provider's ledger: visitor, amount in cents, what was paid for."""
+        self._captures: list[tuple[int, Reservation]] = []
+        """The provider's ledger: amount in cents, and what was paid for."""
         self._customers: dict[int, _Customer] = {}
         self._sweep_ns = to_ns(scenario.shop.release_sweep)
         self.ledger = StockLedger(
@@ -120,18 +121,18 @@ class SimulatedShop:
         items = [
             self.ledger.audit(item, self._env.now_ns) for item in range(len(self.ledger.items))
         ]
-        captures = Counter(visitor for visitor, _, _ in self._captures)
+        captures = Counter(id(reservation) for _, reservation in self._captures)
         return Audit(
             items=items,
             payments_captured=len(self._captures),
-            captured_cents=sum(cents for _, cents, _ in self._captures),
+            captured_cents=sum(cents for cents, _ in self._captures),
             orders_captured_twice=sum(count > 1 for count in captures.values()),
             paid_cents=sum(
                 item.sold_units * price
                 for item, price in zip(items, self._prices_cents, strict=True)
             ),
             payments_without_order=sum(
-                reservation.state is not LockState.PAID for _, _, reservation in self._captures
+                reservation.state is not LockState.PAID for _, reservation in self._captures
             ),
         )
 
@@ -151,23 +152,24 @@ class SimulatedShop:
         if self._env.now_ns < 0:
             return Reply.NOT_OPEN
         customer = self._customer(request.visitor)
-        if request.logical_attempt in customer.reserved_attempts:
+        if request.logical_attempt in customer.reservations:
             return Reply.OK
         reply, reservation = self.ledger.reserve(
             request.item, request.account, request.units, self._env.now_ns
         )
         if reservation is not None:
-            customer.reserved_attempts.add(request.logical_attempt)
-            customer.reservation = reservation
+            customer.reservations[request.logical_attempt] = reservation
         return reply
 
     def _pay(self, request: Request) -> Waiting:
         customer = self._customer(request.visitor)
         payment = customer.payments.get(request.logical_attempt)
         if payment is None:
-            reservation = customer.reservation
+            reservation = customer.reservations.get(request.reserving_attempt)
             if reservation is None or reservation.has_lapsed(self._env.now_ns):
                 return Reply.EXPIRED
+            if reservation.state is LockState.PAID or reservation.payments_in_flight:
+                return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
             payment = _Payment(self._env.event())
             customer.payments[request.logical_attempt] = payment
             reservation.payments_in_flight += 1
@@ -186,7 +188,7 @@ class SimulatedShop:
         payment.reply = Reply.OK if approved else Reply.DECLINED
         if approved:
             cents = reservation.units * self._prices_cents[reservation.item]
-            self._captures.append((request.visitor, cents, reservation))
+            self._captures.append((cents, reservation))
             self.ledger.settle(reservation)
         payment.decided.succeed()
 
@@ -196,8 +198,9 @@ class SimulatedShop:
         return payment.reply if payment is not None else Reply.EXPIRED
 
     def _sweep(self) -> Waiting:
-        """Releases lapsed locks at the opening and every sweep interval after it."""
-        yield self._env.timeout(max(0, -self._start_ns))
+        """Releases lapsed locks at the opening and at whole multiples of the sweep after it."""
+        start_ns = self._start_ns
+        yield self._env.timeout(-start_ns if start_ns <= 0 else -start_ns % self._sweep_ns)
         while True:
             self.ledger.sweep(self._env.now_ns)
             yield self._env.timeout(self._sweep_ns)

@@ -50,6 +50,7 @@ def command(scenario_path: Path, settings: RunSettings, plot: Path | None, as_js
     from doorbuster.forecast import forecast
     from doorbuster.forecast.sentences import sentences
     from doorbuster.plan import build_plan
+    from doorbuster.plan.plan import MAX_VISITORS
     from doorbuster.scenario.reading import ScenarioError, read_scenario
 
     try:
@@ -82,7 +83,12 @@ def command(scenario_path: Path, settings: RunSettings, plot: Path | None, as_js
         return
     for line in sentences(expected, visitors_drawn=drawn, seed=settings.seed):
         click.echo(line)
-    say(f"\n{scenario_path}: valid. Next: doorbuster simulate {scenario_path}")
+    if timetable.expected_visitors > MAX_VISITORS:
+        following = f"Too large to run as it is (at most {MAX_VISITORS:,} visitors): take a "
+        following += "--window or a lower --load-factor."
+    else:
+        following = f"Next: doorbuster simulate {scenario_path}"
+    say(f"\n{scenario_path}: valid. {following}")
 
 
 def _plot(path: Path, name: str, timetable: Timetable, plan: Plan | None) -> None:

@@ -45,7 +45,7 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        from doorbuster.plan import WindowError
+        from doorbuster.plan import PlanSizeError, WindowError
         from doorbuster.records.run_folder import RunFolderError
         from doorbuster.scenario.reading import ScenarioError
 
@@ -55,7 +55,18 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
             count = len(error.problems)
             noun = "mistake" if count == 1 else "mistakes"
             stop(exit_codes.USAGE, *error.problems, f"{count} {noun}; nothing was run.")
-        except (RunFolderError, WindowError) as error:
+        except (RunFolderError, WindowError, PlanSizeError) as error:
             stop(exit_codes.USAGE, str(error))
+        except OSError as error:
+            stop(exit_codes.TARGET_FAILED, _environment_sentence(error))
+        except KeyboardInterrupt:
+            stop(exit_codes.INTERRUPTED, "Interrupted.")
 
     return wrapper
+
+
+def _environment_sentence(error: OSError) -> str:
+    """A full disk, a missing folder, a closed pipe: where it was and what the system says."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    reason = error.strerror or str(error)
+    return f"{place}the system refuses: {reason}; make room or choose another place, then run again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,6 @@ from doorbuster.cli.console import (
     print_json,
     say,
     scenario_argument,
-    stop,
 )
 from doorbuster.cli.progress import progress
 from doorbuster.cli.settings import results_option, run_settings
@@ -76,21 +76,28 @@ def command(
     from doorbuster.verdict import judge
 
     file = read_scenario(scenario_path)
-    try:
-        folder = simulate(
-            file, settings, replications=replications, vary=vary, jobs=jobs, results=results
-        )
-    except KeyboardInterrupt:
-        stop(exit_codes.INTERRUPTED, "Interrupted; the finished replications are kept.")
+    folder = simulate(
+        file, settings, replications=replications, vary=vary, jobs=jobs, results=results
+    )
     verdict = judge(folder)
     report = write_report(folder.path / "report.html", folder)
     if as_json:
-        print_json(verdict.to_json())
+        print_json({**verdict.to_json(), "folder": str(folder.path), "report": str(report)})
     else:
         for line in verdict.lines():
             click.echo(line)
-        say(f"\nReport: {report}\nNext: doorbuster load {scenario_path} --target URL")
-    raise SystemExit(verdict.exit_code)
+        say(f"\nReport: {report}\nNext: doorbuster rehearse {scenario_path}")
+    raise SystemExit(exit_codes.INTERRUPTED if was_interrupted(folder) else verdict.exit_code)
+
+
+def was_interrupted(folder: RunFolder) -> bool:
+    """Whether a user has ended the run; then say what is left of it."""
+    run = folder.run
+    if run.get("status") != "interrupted":
+        return False
+    done = len(run.get("replication_seeds") or ())
+    say(f"Interrupted; {done} of {run['replications']} sales are kept: {folder.path}")
+    return True
 
 
 def simulate(
@@ -102,11 +109,12 @@ def simulate(
     jobs: int | None,
     results: Path,
 ) -> RunFolder:
-    """Simulate into a new run folder, with progress on stderr."""
+    """Simulate into a new run folder, with progress on stderr; Ctrl-C keeps what is done."""
+    from doorbuster.plan import build_plan
     from doorbuster.records.run_folder import RunFolder
     from doorbuster_sim import simulate_run
 
-    settings.timetable(file)  # An empty window is refused before anything is written.
+    build_plan(file.scenario, settings.seed, settings.timetable(file))  # Refused before a folder.
     folder = RunFolder.create(
         results, scenario_name=file.scenario.name, world="sim", seed=settings.seed
     )
@@ -115,13 +123,14 @@ def simulate(
         def show(done: int, total: int, within: float) -> None:
             advance((done + within) / total, f"{done} of {total} sales")
 
-        simulate_run(
-            folder,
-            file,
-            settings,
-            replications=replications,
-            vary=vary,
-            job_count=jobs or os.cpu_count() or 1,
-            progress=show,
-        )
+        with suppress(KeyboardInterrupt):  # The folder says so.
+            simulate_run(
+                folder,
+                file,
+                settings,
+                replications=replications,
+                vary=vary,
+                job_count=jobs or os.cpu_count() or 1,
+                progress=show,
+            )
     return folder

@@ -1,6 +1,14 @@
 """The exogenous half of the randomness: who comes, when, and as whom."""
 
-from doorbuster.plan.plan import Plan, build_plan, plan_blocks
+from doorbuster.plan.plan import EmptyPlanError, Plan, PlanSizeError, build_plan, plan_blocks
 from doorbuster.plan.timetable import Timetable, WindowError
 
-__all__ = ["Plan", "Timetable", "WindowError", "build_plan", "plan_blocks"]
+__all__ = [
+    "EmptyPlanError",
+    "Plan",
+    "PlanSizeError",
+    "Timetable",
+    "WindowError",
+    "build_plan",
+    "plan_blocks",
+]

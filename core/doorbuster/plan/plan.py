@@ -32,7 +32,9 @@ CELL_ARRIVALS = 16.0
 BLOCK_CELLS = 4096
 """A block holds about 65,000 visitors. Part of the hash: never change it within a format."""
 MAX_COUNT = 200
-"""Largest count of one cell; beyond any probability that a 53-bit uniform can express."""
+"""Bound of the count of one cell; a mean of 16 exceeds 59 with less than 2**-52."""
+MAX_VISITORS = 50_000_000
+"""A plan in memory takes 88 bytes a visitor: 4.4 GB."""
 FORMAT = "doorbuster-plan-1"
 
 Column = NDArray[np.int64]
@@ -76,14 +78,37 @@ class Plan:
 COLUMNS = tuple(field.name for field in fields(Plan) if field.type == "Column")
 
 
+class PlanSizeError(ValueError):
+    """A plan that nobody can run; says what to change."""
+
+
+class EmptyPlanError(PlanSizeError):
+    """A plan without visitors."""
+
+
 def build_plan(scenario: Scenario, seed: int, timetable: Timetable) -> Plan:
-    """The whole plan, with its hash: the same on every machine for the same arguments."""
+    """The whole plan, with its hash: the same on every machine for the same arguments.
+
+    Raises: EmptyPlanError; PlanSizeError above MAX_VISITORS.
+    """
+    if timetable.expected_visitors > MAX_VISITORS:
+        message = (
+            f"the plan is too large: {timetable.expected_visitors:,.0f} visitors are expected; "
+            f"allowed: {MAX_VISITORS:,}; take a lower load factor, a window or --compress"
+        )
+        raise PlanSizeError(message)
     digest = sha256(_header(scenario, seed, timetable))
     blocks = []
     for block in plan_blocks(scenario, seed, timetable):
         for name in COLUMNS:
             digest.update(getattr(block, name).astype("<i8").tobytes())
         blocks.append(block)
+    if not sum(block.visitor_count for block in blocks):
+        message = (
+            f"the plan is empty: {timetable.expected_visitors:.2g} visitors are expected and seed "
+            f"{seed} draws none; take a higher load factor or a longer window"
+        )
+        raise EmptyPlanError(message)
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(block, name) for block in blocks]) for name in COLUMNS
     }
@@ -134,14 +159,18 @@ def _counts(seed: int, cells: Column, sizes: Floats) -> Column:
 
 
 def _poisson_cdf(mean: float) -> Floats:
-    """P(N <= k) for k = 0..MAX_COUNT, by the recursion p(k) = p(k-1) mean / k."""
+    """P(N <= k) for k = 0, 1, ... until it stops growing, by p(k) = p(k-1) mean / k."""
     probability = exp(-mean)
     total = probability
     cdf = [total]
     for k in range(1, MAX_COUNT + 1):
         probability *= mean / k
+        if total + probability == total:
+            break
         total += probability
         cdf.append(total)
+    # Rounding leaves the sum a hair below 1; no uniform may fall beyond the table.
+    cdf[-1] = 1.0
     return np.array(cdf)
 
 

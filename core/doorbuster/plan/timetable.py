@@ -76,11 +76,17 @@ class Timetable:
                 for name, start, end in spans
                 if start < window[1] and end > window[0]
             ]
+        if not spans:
+            message = "the window lies between two phases and holds no arrivals; take another one"
+            raise WindowError(message)
         times = times / compress
         spans = [(name, start / compress, end / compress) for name, start, end in spans]
         factor = _load_factor(crowd, load_factor)
         rates = levels * (crowd.normal_load_per_s * factor)
         areas = np.concatenate(([0.0], np.cumsum((rates[1:] + rates[:-1]) * 0.5 * np.diff(times))))
+        if not areas[-1] > 0:
+            message = "the timetable holds no arrivals; take another window or a higher load factor"
+            raise WindowError(message)
         last_s = spans[-1][2]
         return cls(times, rates, areas, spans, spans[0][1], last_s, last_s + crowd.drain, factor)
 

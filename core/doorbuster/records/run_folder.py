@@ -59,6 +59,9 @@ class RunFolder:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
+            except NotADirectoryError:
+                message = f"{results}: is no folder; give another one with --results"
+                raise RunFolderError(message) from None
             _point_latest(parent, path.name)
             return cls(path)
         message = f"{parent}: 1000 runs within one second; clean the folder"
@@ -103,25 +106,36 @@ class RunFolder:
     def merge_spools(self) -> None:
         """Turn all spool streams into the Parquet tables, then delete them."""
         for name in TABLES:
-            table = self._read_spools(name)
-            temporary = self.path / f".{name}.parquet.part"
-            pq.write_table(table, temporary, compression="zstd")
-            temporary.replace(self.path / f"{name}.parquet")
+            self.write_table(name, self._read_spools(name))
         for file in (self.path / "spool").glob("*.arrows"):
             file.unlink()
         if (self.path / "spool").is_dir():
             (self.path / "spool").rmdir()
 
     def write_table(self, name: str, table: pa.Table) -> None:
-        """Write one table at once, for worlds that need no spool."""
-        pq.write_table(table.cast(TABLES[name]), self.path / f"{name}.parquet", compression="zstd")
+        """Write one table whole or not at all. Raises: OSError, naming the file."""
+        path, temporary = self.path / f"{name}.parquet", self.path / f".{name}.parquet.part"
+        try:
+            pq.write_table(table.cast(TABLES[name]), temporary, compression="zstd")
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            # Arrow's errors carry neither number nor file.
+            raise OSError(error.errno, str(error.strerror or error), str(path)) from None
 
     def table(self, name: str) -> pa.Table:
-        """One table: the Parquet file, or what the spool holds of an unfinished run."""
+        """One table: the Parquet file, or what the spool holds of an unfinished run.
+
+        Raises: RunFolderError when the file is damaged.
+        """
         path = self.path / f"{name}.parquet"
-        if path.is_file():
+        if not path.is_file():
+            return self._read_spools(name)
+        try:
             return pq.read_table(path, schema=TABLES[name])
-        return self._read_spools(name)
+        except (pa.ArrowInvalid, OSError) as error:
+            message = f"{path}: is damaged ({str(error).splitlines()[0]})"
+            raise RunFolderError(message) from None
 
     def _read_spools(self, name: str) -> pa.Table:
         files = sorted((self.path / "spool").glob(f"{name}-*.arrows"))

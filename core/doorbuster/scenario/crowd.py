@@ -58,9 +58,10 @@ class Persona(Part):
     """Failed requests (timeout, overload, error) in the whole visit before leaving. Default
     assumed."""
     retry_wait: Distribution = lognormal("1s", 0.5)
-    """Between a failed request and the next try. Default assumed."""
+    """Between a failed request or a declined payment and the next try. Default assumed."""
     patience: Distribution = constant("300s")
-    """Longest visit that is still short of a paid order. Default 5m, assumed."""
+    """From the arrival: later than this the visitor no longer looks or reserves, but still pays.
+    Default 5m, assumed."""
     payment_time: Distribution = lognormal("8s", 0.5)
     """From the reservation to sending the payment. Default assumed."""
     unpaid_fraction: Fraction = 0.2

@@ -10,6 +10,9 @@ from pydantic_core import PydanticCustomError
 from doorbuster.scenario.base import Name, Part
 from doorbuster.scenario.distributions import Distribution, constant, mean_of
 
+MAX_PASSAGES = 16
+"""Passages of one step at most. Names the draws of service times: part of the results."""
+
 
 class Station(Part):
     """A pool of equal servers with one queue: worker processes, connections, a row lock."""
@@ -43,7 +46,7 @@ class Passage(Part):
     """How long one server is busy with the request."""
 
 
-Passages = Annotated[list[Passage], Field(min_length=1, max_length=16)]
+Passages = Annotated[list[Passage], Field(min_length=1, max_length=MAX_PASSAGES)]
 
 
 class Service(Part):
