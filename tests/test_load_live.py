@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import pytest
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
-from doorbuster_load.launch import LiveOptions, LiveRun, run_live
+from doorbuster_load.launch import LiveOptions, LiveRun, Progress, run_live
 
 pytestmark = pytest.mark.live
 
@@ -56,6 +59,12 @@ DEFAULTS = {
     "timeout": "5s",
     "retries": 3,
 }
+
+WATCHED_HOOKS = """\
+hooks:
+  stock: {request: {url: "/admin/stock/{{sku}}"}, available: $.left, locked: $.hold}
+  audit: {requests: [{url: /admin/account}], items: $.goods}
+"""
 
 PLAIN_PROFILE = """\
 version: 1
@@ -133,16 +142,30 @@ hooks:
 """
 
 
-@pytest.fixture(scope="module")
-def odd_shop() -> Iterator[str]:
-    """The URL of a running odd shop."""
+@contextmanager
+def running_odd_shop() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """URL and process of an odd shop."""
     with subprocess.Popen(
         [sys.executable, str(HERE / "odd_shop.py")], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def odd_shop() -> Iterator[str]:
+    """The URL of a running odd shop."""
+    with running_odd_shop() as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def doomed_shop() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Another one, to be killed."""
+    with running_odd_shop() as shop:
+        yield shop
 
 
 def write_scenario(folder: Path, **change: Any) -> Path:
@@ -170,6 +193,7 @@ class Runs:
         self._target = target
         self._pool = ThreadPoolExecutor(16)
         self._runs: dict[str, Future[LiveRun]] = {}
+        self.progress: dict[str, list[Progress]] = {}
         self._interrupted = self._pool.submit(self._interrupt)
 
     def start(
@@ -182,6 +206,7 @@ class Runs:
         meanwhile: Callable[[Path], None] | None = None,
         limit: int = 1000,
         token: str = "let me in",
+        target: str = "",
         people: int = 60,
         **scenario: Any,
     ) -> None:
@@ -189,7 +214,7 @@ class Runs:
         folder = self._folder / name
         file = read_scenario(write_scenario(folder, name=name, **scenario))
         options = LiveOptions(
-            target=self._target,
+            target=target or self._target,
             profile=write_profile(folder, profile, URL=url),
             workers=workers,
             in_flight_limit=limit,
@@ -199,8 +224,10 @@ class Runs:
         rows = "".join(f"ann{number},pw-ann{number}\n" for number in range(people))
         (folder / "people.csv").write_text(f"login,password\n{rows}")
         results = folder / "results"
-        run = self._pool.submit(run_live, file, RunSettings(), options, results)
-        self._runs[name] = run
+        seen = self.progress[name] = []
+        self._runs[name] = self._pool.submit(
+            run_live, file, RunSettings(), options, results, on_progress=seen.append
+        )
         if meanwhile is not None:
             self._pool.submit(meanwhile, results)
 
@@ -264,15 +291,38 @@ def touch_stop_file(results: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(odd_shop: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(
+    odd_shop: str,
+    doomed_shop: tuple[str, subprocess.Popen[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Runs:
     """All the small runs, started together."""
-    runs = Runs(tmp_path_factory.mktemp("runs"), odd_shop)
+    folder = tmp_path_factory.mktemp("runs")
+    runs = Runs(folder, odd_shop)
+    doomed, process = doomed_shop
+
+    def kill_the_shop(results: Path) -> None:
+        started_folder(results)
+        started_folder(folder / "dead-unwatched" / "results")
+        process.kill()
+
+    runs.start(
+        "dead",
+        target=doomed,
+        profile=PLAIN_PROFILE + WATCHED_HOOKS,
+        duration="9s",
+        retries=0,
+        meanwhile=kill_the_shop,
+    )
+    runs.start("dead-unwatched", target=doomed, duration="9s", retries=0)
     runs.start("one", profile=f"{PLAIN_PROFILE}connections: per_visitor\n")
     runs.start("two", workers=2)
     runs.start("killed", workers=2, duration="9s", meanwhile=kill_a_worker)
     runs.start("stopped", duration="20s", meanwhile=touch_stop_file)
     runs.start("hanging", url="/hang", timeout="300ms", retries=1, limit=4)
     runs.start("away", url="/away", retries=0)
+    runs.start("cut", url="/hang", drain="300ms")
+    runs.start("early", drain="120s")
     runs.start("odd", profile=ODD_PROFILE, buy=1, drain="3s", rate=15)
     runs.start("refused", profile=ODD_PROFILE, token="wrong")
     runs.start("poor", profile=ODD_PROFILE, people=1)
@@ -287,11 +337,49 @@ def column(folder: RunFolder, table: str, name: str) -> list[Any]:
 
 def test_every_planned_visitor_has_exactly_one_row(runs: Runs) -> None:
     """The accounting identity holds however a run ends: whole, killed, stopped or dropping."""
-    for name in ("one", "two", "killed", "stopped", "hanging", "away"):
+    for name in ("one", "two", "killed", "stopped", "hanging", "away", "cut", "dead"):
         folder = runs.folder(name)
         visitors = sorted(column(folder, "visits", "visitor"))
         assert visitors == list(range(folder.run["plan_count"])), name
         assert not (folder.path / "spool").exists()
+
+
+def test_every_request_that_a_visitor_counts_has_a_row(runs: Runs) -> None:
+    """Also the requests that the end of the sale, a stop or a dead target cut off."""
+    for name in ("one", "two", "stopped", "hanging", "away", "cut", "dead"):
+        folder = runs.folder(name)
+        told = sum(column(folder, "visits", "request_count"))
+        assert folder.table("requests").num_rows == told > 0, name
+    outcomes = Counter(column(runs.folder("cut"), "visits", "outcome"))
+    assert outcomes["cut_off"] > 0
+    assert None in column(runs.folder("cut"), "requests", "done_s")
+
+
+def test_a_run_ends_when_everybody_has_left(runs: Runs) -> None:
+    """A drain of two minutes is not waited for: `folder` gives up after one."""
+    folder = runs.folder("early")
+    assert folder.run["status"] == "complete"
+    assert set(column(folder, "visits", "outcome")) == {"browsed"}
+
+
+def test_progress_knows_the_plan_from_its_first_line(runs: Runs) -> None:
+    for name in ("one", "two"):
+        planned = runs.folder(name).run["plan_count"]
+        assert {progress.planned for progress in runs.progress[name]} == {planned}
+
+
+@pytest.mark.parametrize("name", ["dead", "dead-unwatched"])
+def test_a_target_that_dies_has_failed(runs: Runs, name: str) -> None:
+    """Exit 4 and status failed, with the moment of its last answer; the records are kept."""
+    run, folder = runs.ended(name), runs.folder(name)
+    assert run.exit_code == 4, run.sentences
+    assert folder.run["status"] == "failed"
+    [reason] = folder.run["reasons"]
+    assert reason.startswith("the target stopped answering at T")
+    outcomes = Counter(column(folder, "visits", "outcome"))
+    assert outcomes["browsed"] > 0
+    assert outcomes["failed"] > 0
+    assert folder.table("stock").num_rows > 0 or name == "dead-unwatched"
 
 
 def test_one_and_two_workers_offer_the_same_load(runs: Runs) -> None:
@@ -336,6 +424,7 @@ def test_a_lost_worker_voids_the_run(runs: Runs) -> None:
     assert run.exit_code == 3, run.sentences
     assert any("worker 1 was lost" in sentence for sentence in run.sentences)
     facts = folder.run
+    assert facts["status"] == "interrupted"
     assert facts["generator"]["lost_workers"] == [1]
     assert [worker["lost"] for worker in facts["workers"]] == [False, True]
     outcomes = Counter(column(folder, "visits", "outcome"))
@@ -431,7 +520,28 @@ def test_a_reset_that_is_refused_is_the_targets_failure(runs: Runs) -> None:
     run = runs.ended("refused")
     assert (run.exit_code, run.folder) == (4, None)
     assert "reset hook" in run.sentences[0]
-    assert "status 403" in run.sentences[0]
+    assert "POST /admin/reset answered 403 (no): is the admin token" in run.sentences[0]
+
+
+class _Pages(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_server_that_is_no_shop_is_told_in_one_line(tmp_path: Path) -> None:
+    """Its page of HTML is not quoted."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        target = f"http://127.0.0.1:{server.server_port}"
+        options = LiveOptions(target=target, admin_token="any")
+        file = read_scenario(write_scenario(tmp_path))
+        run = run_live(file, RunSettings(), options, tmp_path / "results")
+        server.shutdown()
+    assert (run.exit_code, run.folder) == (4, None)
+    assert run.sentences == [
+        "reset hook: POST /admin/reset answered 501: "
+        "this does not look like the shop of profile 'reference'"
+    ]
 
 
 def test_too_few_credentials_are_refused(runs: Runs) -> None:

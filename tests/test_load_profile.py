@@ -101,6 +101,11 @@ def test_an_unknown_profile_names_the_built_in_ones() -> None:
         find_profile("referense")
 
 
+def test_a_directory_is_no_profile(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"profile: a directory \(got .*give the path of a YAML"):
+        find_profile(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("change", "place", "said"),
     [
@@ -138,6 +143,11 @@ def test_all_mistakes_are_told_at_once(problems: Callable[[str], list[str]]) -> 
 def test_pending_needs_a_poll_step(problems: Callable[[str], list[str]]) -> None:
     text = MINIMAL + "\n".join(["    - {url: /q, outcome: [{status: 202, reply: pending}]}", ""])
     assert any("no poll step" in problem for problem in problems(text))
+
+
+def test_only_payments_can_pend(problems: Callable[[str], list[str]]) -> None:
+    text = MINIMAL.replace("reply: ok", "reply: pending", 1)
+    assert any("only pay and poll can" in problem for problem in problems(text))
 
 
 def test_a_file_of_credentials_makes_variables(

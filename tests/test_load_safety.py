@@ -120,14 +120,15 @@ main()
 """
 
 
-def watched(*arguments: str) -> subprocess.CompletedProcess[str]:
+def watched(*arguments: str, token: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command line with an ear on every socket call and every new process."""
+    environment = {"HTTP_PROXY": "http://127.0.0.1:9", "NUMBA_DISABLE_JIT": "1"}
     return subprocess.run(
         [sys.executable, "-c", WATCHER, *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "NUMBA_DISABLE_JIT": "1"},
+        env={**os.environ, **environment, "DOORBUSTER_ADMIN_TOKEN": token},
         timeout=60,
     )
 
@@ -146,13 +147,38 @@ def test_a_host_that_is_not_allowed_never_hears_of_it(tmp_path: Path, host: str)
 
 
 @pytest.mark.live
+def test_a_missing_admin_token_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    """Exit 2 with the variable to set, and its own name if there is one."""
+    scenario = str(ROOT / "scenarios" / "demo.yaml")
+    arguments = ["load", scenario, "--target", "http://127.0.0.1:9", "--results", str(tmp_path)]
+    for variable in ("DOORBUSTER_ADMIN_TOKEN", "MY_TOKEN"):
+        done = watched(*arguments, "--admin-token-env", variable)
+        assert done.returncode == 2, done.stderr
+        assert (
+            "--admin-token-env: the profile's reset hook needs an admin token, and "
+            f"{variable} is not set; export {variable}=... (serve prints it)"
+        ) in done.stderr
+        assert "LEAK" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.live
+def test_a_target_that_is_no_url_is_named_as_the_option(tmp_path: Path) -> None:
+    scenario = str(ROOT / "scenarios" / "demo.yaml")
+    done = watched("load", scenario, "--target", "localhost:80", "--results", str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert "--target: is no URL of a host (got 'localhost:80')" in done.stderr
+
+
+@pytest.mark.live
 def test_the_watcher_hears_a_connection(tmp_path: Path) -> None:
     """The test above can fail: a refused connection to this machine is heard, and is exit 4."""
     scenario = str(ROOT / "scenarios" / "demo.yaml")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         target = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        done = watched("load", scenario, "--target", target, "--results", str(tmp_path))
+        arguments = ["load", scenario, "--target", target, "--results", str(tmp_path)]
+        done = watched(*arguments, token="any")
     assert done.returncode == 4, done.stderr
     assert "LEAK socket.connect" in done.stderr
     assert "not reachable" in done.stderr

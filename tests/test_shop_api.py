@@ -13,7 +13,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -260,6 +262,38 @@ def test_serve_prints_where_everything_is_and_ends_on_ctrl_c(tmp_path: Path) -> 
     with pytest.raises(httpx.ConnectError):
         httpx.get(facts["shop"])
     assert database.is_file()
+
+
+@pytest.mark.parametrize(("content", "told"), [("", "new."), ("x", "continued; its sale")])
+def test_serve_tells_the_next_command_and_the_state_of_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, told: str
+) -> None:
+    """The line to paste into a second terminal is on stderr, with a token fit for a shell."""
+
+    @contextmanager
+    def shop(*_: object, **__: object) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(
+            url="http://here", provider_url="", admin_token="a b", dead=lambda: "it has ended"
+        )
+
+    monkeypatch.setattr("doorbuster_shop.running.running_shop", shop)
+    handler = signal.getsignal(signal.SIGTERM)
+    database = tmp_path / "x.db"
+    database.write_text(content)
+    result = CliRunner().invoke(main, ["serve", str(DEMO), "--database", str(database)])
+    signal.signal(signal.SIGTERM, handler)
+    command = f"DOORBUSTER_ADMIN_TOKEN='a b' doorbuster load {DEMO} --target http://here"
+    assert f"Next: {command}\n" in result.stderr
+    assert f"Database: {database}, {told}" in result.stderr
+
+
+def test_serve_makes_no_folders(tmp_path: Path) -> None:
+    """A mistyped path is a usage error; no tree is made of it."""
+    database = tmp_path / "none" / "x.db"
+    result = CliRunner().invoke(main, ["serve", str(DEMO), "--database", str(database)])
+    assert result.exit_code == exit_codes.USAGE
+    assert f"--database: {database.parent}: no such folder; make it first" in result.stderr
+    assert not database.parent.exists()
 
 
 def test_serve_tells_a_taken_port(running: RunningShop) -> None:

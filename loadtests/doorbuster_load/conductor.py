@@ -18,7 +18,7 @@ from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_load.child import ChildProcess, GeneratorError
 from doorbuster_load.clock import WallClock
-from doorbuster_load.hooks import HookError, Target
+from doorbuster_load.hooks import HookError, NoAnswerError, Target
 from doorbuster_load.recorder import unrun_rows, visit_columns
 from doorbuster_load.spec import Sale
 from doorbuster_load.stock_watch import StockWatch
@@ -107,10 +107,11 @@ class Conductor:
         stop_files = [folder.path / STOP_FILE, *([stop_file] if stop_file else [])]
         with StockWatch(self._target, folder, self._sale.timetable, t0_ns) as stock:
             ending = self._follow(child, t0_ns, stop_files)
+        audit = self._audit(ending, folder, stock.last_reading_s)
         if stock.problem is not None:
             self._note(f"{stock.problem} ({stock.missed_count} stock readings missed)")
-            ending.sentences.append(stock.problem)
-        audit = self._audit(ending)
+            if ending.status != "failed":  # Else that reason says it all.
+                ending.sentences.append(stock.problem)
         child.end()
         self._finish(folder, ending, audit, child.log)
         return ending
@@ -212,7 +213,9 @@ class Conductor:
             elif event["event"] == "progress":
                 self._on_progress(_progress(event, t0_ns, end_ns))
             elif event["event"] == "failed":
-                ending.cut_short(event["code"], "failed", event["sentence"])
+                is_target = event["code"] == exit_codes.TARGET_FAILED
+                status = "failed" if is_target else "interrupted"
+                ending.cut_short(event["code"], status, event["sentence"])
                 return ending
             elif event["event"] == "done":
                 self._take_facts(ending, event)
@@ -245,20 +248,29 @@ class Conductor:
 
     # -- after the sale ----------------------------------------------------------------------
 
-    def _audit(self, ending: Ending) -> Audit | None:
-        """The target's account, once two readings of what was paid agree."""
-        if not self._target.tells_audit:
-            return None
+    def _audit(
+        self, ending: Ending, folder: RunFolder, last_reading_s: float | None
+    ) -> Audit | None:
+        """The target's account, once two readings of what was paid agree.
+
+        A target that gives none, or is not there any more, has failed, and the run with it.
+        """
         before: Audit | None = None
         try:
+            if not self._target.tells_audit:
+                self._target.check_reachable()
+                return None
             for _ in range(AUDIT_TRIES):
                 audit = self._target.audit()
                 if before is not None and _paid(audit) == _paid(before):
                     return audit
                 before = audit
                 time.sleep(AUDIT_INTERVAL_S)
+        except NoAnswerError as error:
+            sentence = _silence(_last_answer_s(folder, last_reading_s), error)
+            ending.cut_short(exit_codes.TARGET_FAILED, "failed", sentence)
         except HookError as error:
-            ending.cut_short(exit_codes.TARGET_FAILED, ending.status, str(error))
+            ending.cut_short(exit_codes.TARGET_FAILED, "failed", str(error))
         except KeyboardInterrupt:
             ending.cut_short(
                 exit_codes.INTERRUPTED, "interrupted", "The run was interrupted by the user."
@@ -301,6 +313,21 @@ class Conductor:
             columns = visit_columns(self._sale.plan, self._sale.names, unrun_rows(missing))
             with folder.spool("visits", "conductor") as spool:
                 spool.append(columns)
+
+
+def _last_answer_s(folder: RunFolder, last_reading_s: float | None) -> float | None:
+    """When the target gave its last answer of any kind, in seconds from the opening."""
+    requests = folder.table("requests")
+    done_s = requests.column("done_s").to_numpy()[requests.column("status").to_numpy() > 0]
+    moments_s = np.append(done_s, np.nan if last_reading_s is None else last_reading_s)
+    known_s = moments_s[~np.isnan(moments_s)]
+    return float(known_s.max()) if len(known_s) else None
+
+
+def _silence(last_answer_s: float | None, error: NoAnswerError) -> str:
+    if last_answer_s is None:
+        return f"the target has not answered once ({error})"
+    return f"the target stopped answering at T{last_answer_s:+.0f}s ({error})"
 
 
 def _paid(audit: Audit) -> tuple[int | None, int]:

@@ -245,7 +245,7 @@ class Generator:
     def _progress(self) -> dict[str, Any]:
         tallies = [worker.tally for worker in self._workers]
         return {
-            "planned": sum(tally.planned for tally in tallies),
+            "planned": sum(worker.planned for worker in self._workers),
             "offered": sum(tally.offered for tally in tallies),
             "sent": sum(tally.sent for tally in tallies),
             "in_flight": sum(tally.in_flight for tally in tallies),

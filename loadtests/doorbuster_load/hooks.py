@@ -31,10 +31,19 @@ from doorbuster_load.safety import Guard
 
 HOOK_TIMEOUT_S = 10.0
 RESET_TIMEOUT_S = 60.0
+MAX_QUOTED = 200
+"""Characters of an answer that a message quotes."""
+_FIRST_ERROR_STATUS = 400
+_WHO_ARE_YOU = (401, 403)
+_NO_SUCH_CALL = (404, 405, 501)
 
 
 class HookError(Exception):
     """A hook that the target refused or answered in an unknown way; says which."""
+
+
+class NoAnswerError(HookError):
+    """A hook that got no answer at all: the target is gone, or too slow."""
 
 
 class StockReading(NamedTuple):
@@ -126,6 +135,7 @@ class Target:
         variables: Mapping[str, Any],
     ) -> None:
         profile = profile_file.profile
+        self._profile_name = profile.name
         self._profile_file = profile_file
         self._hooks = profile.hooks
         self._scenario = scenario
@@ -163,13 +173,13 @@ class Target:
         return self._hooks.audit is not None
 
     def check_reachable(self) -> None:
-        """Ask for the root page; any answer will do. Raises: HookError."""
+        """Ask for the root page; any answer will do. Raises: NoAnswerError."""
         url = urlsplit(self._url)
         outgoing = Outgoing("GET", urlunsplit(url._replace(path=url.path or "/")), self._tag)
         answer = self._transport.send(outgoing, HOOK_TIMEOUT_S, "")
         if answer.failure is not None:
             message = f"{self._url}: not reachable ({answer.failure}); is the target running?"
-            raise HookError(message)
+            raise NoAnswerError(message)
 
     def reset(self, t0_epoch_s: float) -> None:
         """Prepare the target for a sale that opens at a wall-clock time. Raises: HookError."""
@@ -221,12 +231,29 @@ class Target:
         self._performer.notes = notes
         result = self._performer.perform([prepared], self._variables, timeout_s)
         answer = self._performer.last_answer
+        if answer is not None and answer.failure is not None:
+            call = f"{prepared.method} {urlsplit(answer.url).path}"
+            message = f"{hook} hook: {call} got no answer ({answer.failure})"
+            raise NoAnswerError(message)
         if result.reply is not Reply.OK or answer is None:
-            body = answer.text[:200] if answer is not None else ""
-            reasons = "; ".join(notes.to_json()) or f"{prepared.label}: {result.reply.name.lower()}"
-            message = f"{hook} hook: {reasons} (status {result.status}) {body}".rstrip()
-            raise HookError(message)
+            raise HookError(f"{hook} hook: {self._refusal(prepared, answer, notes)}")
         return answer
+
+    def _refusal(self, prepared: PreparedRequest, answer: Received | None, notes: Notes) -> str:
+        """What the target has answered, in one line."""
+        if answer is None:
+            return "; ".join(notes.to_json()) or f"{prepared.label} could not be sent"
+        told = f"{prepared.method} {urlsplit(answer.url).path} answered {answer.status}"
+        if answer.status < _FIRST_ERROR_STATUS:  # An answer that lacks something.
+            return "; ".join([told, *notes.to_json()])
+        is_page = answer.text.lstrip().startswith("<")
+        words = "" if is_page else " ".join(answer.text.split())[:MAX_QUOTED]
+        told += f" ({words})" if words else ""
+        if is_page or answer.status in _NO_SUCH_CALL:
+            told += f": this does not look like the shop of profile {self._profile_name!r}"
+        elif answer.status in _WHO_ARE_YOU:
+            told += ": is the admin token the target's own?"
+        return told
 
 
 def _audit_of(hook: AuditHook, document: Any) -> Audit:

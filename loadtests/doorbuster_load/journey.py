@@ -153,6 +153,10 @@ class Journey:
             self._needs_setup = False
             first_sent_ns = result.sent_ns
         result = self._perform(stage.book.steps[action])
+        if result.reply is Reply.OK and not result.sent_ns and action != Action.BROWSE:
+            # Nothing was asked, so nothing is known: a sale is never made of silence.
+            self._performer.notes.add(f"{Action(action).name.lower()}: no request is wanted")
+            return result._replace(reply=Reply.ERROR)
         return result._replace(sent_ns=first_sent_ns) if first_sent_ns else result
 
     def _perform(self, requests: list[PreparedRequest]) -> StepResult:

@@ -18,14 +18,17 @@ from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_load.child import ChildProcess, GeneratorError
 from doorbuster_load.conductor import Conductor, Progress
 from doorbuster_load.hooks import HookError, Target
+from doorbuster_load.profile.checks import hook_requests
 from doorbuster_load.profile.credentials import CredentialsError, read_credentials, rows_of_visitors
 from doorbuster_load.profile.reading import ProfileError, ProfileFile, find_profile, read_profile
+from doorbuster_load.profile.templates import names_in
 from doorbuster_load.safety import Guard, RefusedHostError
 from doorbuster_load.spec import IN_FLIGHT_LIMIT, Sale, Spec
 
 RATE_CEILING_PER_S = 2000.0
 """Highest planned arrival rate to a host that is not this machine."""
 MAX_WORKERS = 256
+ADMIN_TOKEN_ENV = "DOORBUSTER_ADMIN_TOKEN"
 
 
 class UsageError(Exception):
@@ -65,23 +68,25 @@ def run_live(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    admin_token_env: str = ADMIN_TOKEN_ENV,
 ) -> LiveRun:
     """Replay the plan of a scenario against a target, and leave a run folder below `results`.
 
     on_progress: called about once a second. on_note: sentences for the person who waits.
+    admin_token_env: the variable that messages about a missing admin token name.
     Exit codes of the result: 0 carried out, 2 refused before anything was sent, 3 the measurement
     is void, 4 the target or its hooks failed, 130 interrupted.
     Raises: ProfileError for a profile with mistakes, WindowError for an empty window.
     """
     note = on_note or _quiet
     try:
-        sale = _checked_sale(scenario_file, settings, options)
+        sale = _checked_sale(scenario_file, settings, options, admin_token_env)
     except (RefusedHostError, UsageError, CredentialsError) as error:
         return LiveRun(None, exit_codes.USAGE, [str(error)])
     except OSError as error:
         return LiveRun(None, exit_codes.TARGET_FAILED, [f"{options.target}: {error}"])
     variables: dict[str, Any] = {"seed": settings.seed, "scenario": sale.scenario.name}
-    if options.admin_token is not None:
+    if options.admin_token:
         variables["admin_token"] = options.admin_token
     with Target(
         options.target, sale.profile_file, sale.guard, sale.scenario, variables=variables
@@ -108,18 +113,29 @@ def _conducted(conductor: Conductor, sale: Sale, stop_file: Path | None) -> Live
     return LiveRun(_path(conductor.folder), ending.exit_code, ending.sentences)
 
 
-def _checked_sale(scenario_file: ScenarioFile, settings: RunSettings, options: LiveOptions) -> Sale:
+def _checked_sale(
+    scenario_file: ScenarioFile,
+    settings: RunSettings,
+    options: LiveOptions,
+    admin_token_env: str,
+) -> Sale:
     """Everything that can be refused without sending a packet; then the names are looked up.
 
     Raises: RefusedHostError, UsageError, CredentialsError, ProfileError, WindowError, OSError.
     """
     guard = Guard.of(options.allow_hosts)
-    guard.check(options.target)
+    try:
+        guard.check(options.target)
+    except RefusedHostError as error:
+        message = f"--target: {error}"
+        raise UsageError(message) from None
     if not 1 <= options.workers <= MAX_WORKERS:
         message = f"--workers: out of range (got {options.workers}); allowed: 1 to {MAX_WORKERS}"
         raise UsageError(message)
     profile_file = read_profile(find_profile(options.profile))
     _check_rate(settings.timetable(scenario_file), options, guard)
+    if not options.admin_token:
+        _check_token_is_not_needed(profile_file, admin_token_env)
     guard.resolve()
     spec = Spec(
         scenario_path=str(scenario_file.path.resolve()),
@@ -145,6 +161,17 @@ def _check_rate(timetable: Timetable, options: LiveOptions, guard: Guard) -> Non
             f"{options.rate_ceiling_per_s:g}; lower --load-factor or raise --rate-ceiling"
         )
         raise UsageError(message)
+
+
+def _check_token_is_not_needed(profile_file: ProfileFile, admin_token_env: str) -> None:
+    for (_, hook, *_), request in hook_requests(profile_file.profile):
+        is_asked_for = request.when is not None and request.when.variable == "admin_token"
+        if not is_asked_for and "admin_token" in names_in(request.model_dump(by_alias=True)):
+            message = (
+                f"--admin-token-env: the profile's {hook} hook needs an admin token, and "
+                f"{admin_token_env} is not set; export {admin_token_env}=... (serve prints it)"
+            )
+            raise UsageError(message)
 
 
 def _check_credentials(sale: Sale, profile_file: ProfileFile) -> None:

@@ -28,6 +28,8 @@ class StockWatch:
         self.problem: str | None = None
         """The first reading that failed."""
         self.missed_count = 0
+        self.last_reading_s: float | None = None
+        """When the target told its stock last, in seconds from the opening."""
 
     def __enter__(self) -> Self:
         if self._target.reads_stock:
@@ -60,7 +62,8 @@ class StockWatch:
                     self.problem = self.problem or str(error)
                     self.missed_count += 1
                 else:
-                    spool.append(_columns(readings, (before_s + self._now_s()) / 2))
+                    self.last_reading_s = (before_s + self._now_s()) / 2
+                    spool.append(_columns(readings, self.last_reading_s))
                 # A slow answer skips readings; it does not send a volley of them afterwards.
                 missed = max(0, int((self._now_s() - at_s) / INTERVAL_S))
                 at_s += INTERVAL_S * (1 + missed)

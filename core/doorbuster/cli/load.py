@@ -24,11 +24,12 @@ from doorbuster.cli.settings import results_option, run_settings
 if TYPE_CHECKING:
     from doorbuster.records.run_facts import RunSettings
 
+ADMIN_TOKEN_ENV = "DOORBUSTER_ADMIN_TOKEN"
 QUIET_S = 10.0
 """Where stderr is no terminal: seconds between two lines of progress."""
 EXAMPLES = """\b
 Examples:
-  doorbuster load scenarios/demo.yaml --target http://127.0.0.1:8000
+  DOORBUSTER_ADMIN_TOKEN=... doorbuster load scenarios/demo.yaml --target http://127.0.0.1:8000
   doorbuster load sale.yaml --target https://staging.example.com --profile shop.yaml \\
       --allow-host staging.example.com
 """
@@ -69,7 +70,7 @@ Examples:
 @click.option(
     "--admin-token-env",
     metavar="VAR",
-    default="DOORBUSTER_ADMIN_TOKEN",
+    default=ADMIN_TOKEN_ENV,
     show_default=True,
     help="Environment variable with the token for reset, stock and audit.",
 )
@@ -106,7 +107,7 @@ def command(
         admin_token=os.environ.get(admin_token_env),
         stop_file=stop_file,
     )
-    ending = load(scenario_path, settings, options, results)
+    ending = load(scenario_path, settings, options, results, admin_token_env=admin_token_env)
     if ending.folder is None:
         nothing = [] if ending.exit_code == exit_codes.INTERRUPTED else ["Nothing was run."]
         stop(ending.exit_code, *ending.sentences, *nothing)
@@ -123,10 +124,17 @@ class LiveEnding(NamedTuple):
     sentences: list[str]
 
 
-def load(scenario_path: Path, settings: RunSettings, options: Any, results: Path) -> LiveEnding:
+def load(
+    scenario_path: Path,
+    settings: RunSettings,
+    options: Any,
+    results: Path,
+    *,
+    admin_token_env: str = ADMIN_TOKEN_ENV,
+) -> LiveEnding:
     """Replay with progress on stderr; a profile with mistakes ends the command.
 
-    options: a doorbuster_load.launch.LiveOptions.
+    options: a doorbuster_load.launch.LiveOptions. admin_token_env: where its token came from.
     """
     from doorbuster.scenario.reading import read_scenario
     from doorbuster_load.launch import ProfileError, run_live
@@ -134,7 +142,15 @@ def load(scenario_path: Path, settings: RunSettings, options: Any, results: Path
     file = read_scenario(scenario_path)
     with live_progress() as show:
         try:
-            run = run_live(file, settings, options, results, on_progress=show, on_note=say)
+            run = run_live(
+                file,
+                settings,
+                options,
+                results,
+                on_progress=show,
+                on_note=say,
+                admin_token_env=admin_token_env,
+            )
         except ProfileError as error:
             stop(exit_codes.USAGE, *error.problems, "Nothing was run.")
     return LiveEnding(run.folder, run.exit_code, run.sentences)

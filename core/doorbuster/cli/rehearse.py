@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -19,12 +20,14 @@ from doorbuster.cli.console import (
     stop,
 )
 from doorbuster.cli.settings import results_option, run_settings
-from doorbuster.cli.simulate import simulate
+from doorbuster.cli.simulate import simulate, was_interrupted
 
 if TYPE_CHECKING:
+    from doorbuster.cli.load import LiveEnding
     from doorbuster.comparison import Comparison
     from doorbuster.records.run_facts import RunSettings
     from doorbuster.records.run_folder import RunFolder
+    from doorbuster.scenario import Scenario
     from doorbuster.scenario.reading import ScenarioFile
     from doorbuster.verdict import Verdict
 
@@ -62,10 +65,24 @@ Examples:
 )
 @click.option("--allow-host", "allow_hosts", multiple=True, help="A host that may be loaded.")
 @click.option(
-    "--admin-token",
-    envvar="DOORBUSTER_ADMIN_TOKEN",
-    default=None,
-    help="For the target's reset and audit hooks.  [env: DOORBUSTER_ADMIN_TOKEN]",
+    "--rate-ceiling",
+    "rate_ceiling_per_s",
+    type=click.FloatRange(0, min_open=True),
+    default=2000.0,
+    show_default=True,
+    help="Refuse to plan more arrivals a second for other hosts than this.",
+)
+@click.option(
+    "--admin-token-env",
+    metavar="VAR",
+    default="DOORBUSTER_ADMIN_TOKEN",
+    show_default=True,
+    help="Environment variable with the token for reset, stock and audit.",
+)
+@click.option(
+    "--stop-file",
+    type=click.Path(path_type=Path),
+    help="End the live run as soon as this file exists; so does STOP in the run folder.",
 )
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -82,21 +99,26 @@ def command(
 
     Without --target it starts the reference shop and its payment provider for the occasion.
     """
+    from doorbuster.records.run_folder import RunFolder
     from doorbuster.scenario.reading import read_scenario
 
     file = read_scenario(scenario_path)
-    try:
-        say(f"1/3  Simulating {file.scenario.name}, {replications} times the same crowd ...")
-        simulated = simulate(
-            file, settings, replications=replications, vary="system", jobs=None, results=results
-        )
-        with _target(file, settings, **live) as (target, token):
-            say(f"2/3  The same crowd, live, against {target} ...")
-            lived = _load(file, settings, results, {**live, "target": target, "admin_token": token})
-    except KeyboardInterrupt:
-        stop(exit_codes.INTERRUPTED, "Interrupted; what was recorded is kept.")
+    say(f"1/3  Simulating {file.scenario.name}, {replications} times the same crowd ...")
+    simulated = simulate(
+        file, settings, replications=replications, vary="system", jobs=None, results=results
+    )
+    if was_interrupted(simulated):
+        _conclude_alone(simulated, as_json=as_json)
+    with _target(file, settings, **live) as (target, token):
+        say(f"2/3  The same crowd, live, against {target} ...")
+        run = _load(file, settings, results, {**live, "target": target, "admin_token": token})
+    if run.folder is None:
+        raise SystemExit(run.exit_code)
+    lived = RunFolder.open(run.folder)
+    if run.exit_code == exit_codes.INTERRUPTED:
+        _conclude_alone(lived, as_json=as_json)
     say("3/3  Comparing ...")
-    _conclude(simulated, lived, as_json=as_json)
+    _conclude(simulated, lived, run.exit_code, as_json=as_json)
 
 
 @contextmanager
@@ -105,56 +127,95 @@ def _target(
     settings: RunSettings,
     *,
     target: str | None,
-    admin_token: str | None,
+    admin_token_env: str,
     **_: Any,
 ) -> Iterator[tuple[str, str | None]]:
     """The user's shop, or the reference shop in a folder of its own for as long as needed."""
     if target is not None:
-        yield target, admin_token
+        yield target, os.environ.get(admin_token_env)
         return
     from doorbuster_shop.running import ShopStartError, running_shop
 
     with tempfile.TemporaryDirectory(prefix="doorbuster-shop-") as folder:
         try:
-            with running_shop(file.path, seed=settings.seed, folder=Path(folder)) as shop:
+            with running_shop(
+                file.path,
+                seed=settings.seed,
+                folder=Path(folder),
+                queue_max=_entry_queue_limit(file.scenario),
+            ) as shop:
                 yield shop.url, shop.admin_token
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
 
 
+def _entry_queue_limit(scenario: Scenario) -> int:
+    """What the reference shop may have waiting: the limit of the first station of a page."""
+    entry = scenario.service.browse[0].station
+    limits = {station.name: station.queue_limit for station in scenario.service.stations}
+    return max(1, limits[entry])
+
+
 def _load(
     file: ScenarioFile, settings: RunSettings, results: Path, options: dict[str, Any]
-) -> RunFolder:
-    """The live run's folder; ends the command where there is nothing to judge."""
+) -> LiveEnding:
+    """The live run, with what there is to say about it."""
     from doorbuster.cli.load import load
-    from doorbuster.records.run_folder import RunFolder
     from doorbuster_load.launch import LiveOptions
 
-    run = load(file.path, settings, LiveOptions(**options), results)
+    token_env = options.pop("admin_token_env")
+    run = load(file.path, settings, LiveOptions(**options), results, admin_token_env=token_env)
     for sentence in run.sentences:
         say(sentence)
-    if run.folder is None or run.exit_code in (exit_codes.USAGE, exit_codes.INTERRUPTED):
-        raise SystemExit(run.exit_code)
-    return RunFolder.open(run.folder)
+    return run
 
 
-def _conclude(simulated: RunFolder, lived: RunFolder, *, as_json: bool) -> None:
+def _conclude_alone(folder: RunFolder, *, as_json: bool) -> NoReturn:
+    """Judge and draw the one run that an interrupt has left."""
+    from doorbuster.report import write_report
+    from doorbuster.verdict import judge
+
+    verdict = judge(folder)
+    report = write_report(folder.path / "report.html", folder)
+    if as_json:
+        print_json(
+            {
+                "exit_code": exit_codes.INTERRUPTED,
+                folder.run["world"]: {"folder": str(folder.path), "verdict": verdict.to_json()},
+                "report": str(report),
+            }
+        )
+    else:
+        for line in verdict.lines():
+            click.echo(line)
+        say(f"\nInterrupted; what was recorded is kept.\nReport: {report}")
+    raise SystemExit(exit_codes.INTERRUPTED)
+
+
+def _conclude(
+    simulated: RunFolder, lived: RunFolder, run_exit_code: int, *, as_json: bool
+) -> NoReturn:
     """Judge both runs, compare them, draw the report; the verdict comes last."""
-    from doorbuster.comparison import compare
+    from doorbuster.comparison import ComparisonError, compare
     from doorbuster.report import write_report
     from doorbuster.verdict import judge
 
     verdicts = judge(simulated), judge(lived)
-    comparison = compare(simulated, lived)
+    try:
+        comparison = compare(simulated, lived)
+    except ComparisonError as error:
+        comparison = None
+        say(f"The runs cannot be compared: {error}")
     report = write_report(lived.path / "report.html", lived, simulated)
-    exit_code = next((v.exit_code for v in reversed(verdicts) if v.exit_code), exit_codes.PASS)
+    judged = next((v.exit_code for v in reversed(verdicts) if v.exit_code), exit_codes.PASS)
+    exit_code = run_exit_code or judged
     if as_json:
         print_json(
             {
                 "exit_code": exit_code,
-                "simulated": {"folder": str(simulated.path), "verdict": verdicts[0].to_json()},
+                "sim": {"folder": str(simulated.path), "verdict": verdicts[0].to_json()},
                 "live": {"folder": str(lived.path), "verdict": verdicts[1].to_json()},
-                "comparison": comparison.to_json(),
+                "comparison": comparison and comparison.to_json(),
                 "report": str(report),
             }
         )
@@ -163,13 +224,14 @@ def _conclude(simulated: RunFolder, lived: RunFolder, *, as_json: bool) -> None:
     raise SystemExit(exit_code)
 
 
-def _print(verdicts: tuple[Verdict, Verdict], comparison: Comparison, report: Path) -> None:
+def _print(verdicts: tuple[Verdict, Verdict], comparison: Comparison | None, report: Path) -> None:
     from rich.console import Console
 
     from doorbuster.comparison.table import print_comparison
 
     simulated, lived = verdicts
-    print_comparison(comparison, Console())
+    if comparison is not None:
+        print_comparison(comparison, Console())
     click.echo("\nSimulated")
     for line in simulated.lines():
         click.echo(f"  {line}")

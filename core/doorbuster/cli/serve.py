@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import tempfile
 import time
@@ -61,6 +62,9 @@ def command(
     from doorbuster_shop.running import ShopStartError, running_shop
 
     opens_in_s = _seconds(opens_in)
+    if database_path:
+        _check_folder(database_path)
+    news = _database_news(database_path)
     with ExitStack() as stack:
         folder = (
             database_path.resolve().parent
@@ -83,6 +87,13 @@ def command(
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
         _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
+        say(news)
+        token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
+        say(
+            f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
+            f" --target {running.url}"
+        )
+        say("Ctrl-C ends the sale.")
         _watch(running.dead)
 
 
@@ -94,6 +105,21 @@ def _seconds(text: str) -> float:
     except ValueError as error:
         message = f"{text!r} {error}"
         raise click.BadParameter(message, param_hint="--opens-in") from None
+
+
+def _check_folder(database_path: Path) -> None:
+    folder = database_path.resolve().parent
+    if not folder.is_dir():
+        stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
+
+
+def _database_news(database_path: Path | None) -> str:
+    """Whether a sale begins or goes on; to be asked before the shop opens its database."""
+    if database_path is None:
+        return "Database: in a temporary folder, forgotten at the end."
+    if database_path.is_file() and database_path.stat().st_size:
+        return f"Database: {database_path}, continued; its sale goes on."
+    return f"Database: {database_path}, new."
 
 
 def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
@@ -108,7 +134,6 @@ def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name:12} {value}")
-    say("Ctrl-C ends the sale.")
 
 
 def _watch(find_dead: Callable[[], str | None]) -> None:

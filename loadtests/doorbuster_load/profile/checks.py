@@ -78,11 +78,20 @@ def _placed(place: Place, requests: Sequence[Request]) -> Iterator[tuple[Place, 
     return (((*place, index), request) for index, request in enumerate(requests))
 
 
+def _replies(requests: Sequence[Request]) -> set[str]:
+    """Every reply that the rules and the polling of a step can give."""
+    rules = {str(rule.reply) for request in requests for rule in request.outcome}
+    return rules | {str(request.poll.on_deadline) for request in requests if request.poll is not None}
+
+
 def _unfinished_steps(profile: Profile) -> Iterator[Mistake]:
-    pay_replies = {rule.reply for request in profile.steps.pay for rule in request.outcome}
-    if "pending" in pay_replies and profile.steps.poll is None:
+    if "pending" in _replies(profile.steps.pay) and profile.steps.poll is None:
         problem = "pay can reply pending, but there is no poll step; say how to ask for a payment"
         yield ("steps", "pay"), problem
+    for step in ("browse", "reserve"):
+        if "pending" in _replies(getattr(profile.steps, step) or []):
+            problem = f"{step} can reply pending; only pay and poll can, a payment is what pends"
+            yield ("steps", step), problem
     for step in STEP_NAMES:
         requests = getattr(profile.steps, step) or []
         if requests and not requests[-1].outcome:

@@ -48,7 +48,7 @@ class PreparedRequest:
         self._query = _optional(request.query or None)
         self._headers = [(name, text_template(value)) for name, value in request.headers.items()]
         self._body = _body_builder(request)
-        self._method = request.method or ("GET" if self._body is None else "POST")
+        self.method = request.method or ("GET" if self._body is None else "POST")
         self._function = load_function(folder, request.python) if request.python else None
         self._rules = [_verdict(rule, folder) for rule in request.outcome]
         self._extractions = [
@@ -84,7 +84,7 @@ class PreparedRequest:
                 headers["Content-Type"] = content_type
         query = self._query(variables) if self._query else None
         url = self._absolute(self._url(variables), query)
-        return Outgoing(self._method, url, headers, body)
+        return Outgoing(self.method, url, headers, body)
 
     def classify(self, answer: Received, variables: Variables) -> Reply:
         """The business outcome of an answer."""

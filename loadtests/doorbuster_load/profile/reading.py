@@ -50,8 +50,9 @@ def find_profile(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    what = "a directory" if path.is_dir() else "no such file or built-in profile"
     problem = (
-        f"profile: no such file or built-in profile (got {name!r}){allowed_names(built_in)}"
+        f"profile: {what} (got {name!r}){allowed_names(built_in)}"
         f"{suggestion(name, built_in)}; or give the path of a YAML file"
     )
     raise ProfileError([problem])
