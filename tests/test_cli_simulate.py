@@ -26,7 +26,7 @@ def run(*words: str, results: Path) -> Result:
 
 
 def test_a_simulation_leaves_a_judged_folder_with_a_report(tmp_path: Path) -> None:
-    result = run("simulate", DEMO, "--replications", "2", "--json", results=tmp_path)
+    result = run("simulate", DEMO, "--replications", "4", "--json", results=tmp_path)
     assert result.exit_code == exit_codes.PASS
     printed = json.loads(result.stdout)
     folder = RunFolder.open(Path(printed["folder"]))

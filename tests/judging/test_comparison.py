@@ -65,9 +65,71 @@ def test_a_difference_is_flagged_and_placed(hand_made: Builder) -> None:
 
 
 def test_the_flag_has_a_limit(hand_made: Builder) -> None:
-    folders = _pair(hand_made, _bots_expire)
-    assert compare(*folders, beyond=0.11).flagged == ()
-    assert len(compare(*folders, beyond=0.09).flagged) == 2
+    """Simulated sales vary between 0 and 10 points, so only the limit flags five points."""
+    simulated, live = hand_made(world="sim", replications=3), hand_made()
+    for row in simulated.visits:
+        if row["visitor"] < 20 * row["replication"]:
+            row.update(outcome="expired", paid_s=None, price_paid_cents=0)
+    _bots_expire(live)
+    folders = simulated.write("sim"), live.write("live")
+    assert compare(*folders, beyond=0.06).flagged == ()
+    assert len(compare(*folders, beyond=0.04).flagged) == 2
+
+
+def _few_expire(sale: Any) -> None:
+    for row in sale.visits[:8]:
+        row.update(outcome="expired", paid_s=None, price_paid_cents=0)
+
+
+def test_a_small_outcome_is_flagged_relatively(hand_made: Builder) -> None:
+    """2 % against none is within 3 points, but no replication has it: 8 of 400 visitors."""
+    comparison = compare(*_pair(hand_made, _few_expire))
+    assert [row.id for row in comparison.flagged] == ["expired"]
+
+
+def test_the_sale_s_measures_must_agree_too(hand_made: Builder) -> None:
+    """Eight of 50 units less: also units, orders and goodput, and no last unit paid."""
+    comparison = compare(*_pair(hand_made, _few_expire))
+    apart = {row.id for row in comparison.measures_apart}
+    assert apart == {"sold_units", "gmv", "sell_out", "goodput"}
+    said = " ".join(f.sentence() for f in comparison.findings if f.template == "compare.measure")
+    assert "units sold: simulated 50, live 42" in said
+    assert comparison.to_json()["measures_apart"]
+
+
+def _slow_tail(sale: Any) -> None:
+    for row in sale.requests[::8]:
+        row["done_s"] += 0.05
+
+
+def test_other_response_times_ask_for_an_explanation(hand_made: Builder) -> None:
+    """Outcomes and medians agree, but the p95 of six times as much does not."""
+    comparison = compare(*_pair(hand_made, _slow_tail))
+    assert not comparison.flagged
+    assert "compare.response" in _keys(comparison)
+    assert _keys(comparison)[-1] == "compare.cause.times"
+
+
+def test_a_borrowed_spread_is_marked(hand_made: Builder) -> None:
+    """One live sale has no spread of its own, and none at all for when it was sold out."""
+    simulated, live = hand_made(world="sim", replications=3), hand_made()
+    for row in simulated.visits:
+        if row["visitor"] == 49:
+            row["paid_s"] += row["replication"]
+        if row["visitor"] > 399 - row["replication"]:
+            row["outcome"] = "gave_up"
+    folders = simulated.write("20260101T000000Z-sim-7"), live.write("20260101T000100Z-live-7")
+    comparison = compare(*folders)
+    row = _row(comparison, "sell_out")
+    assert row.a.interval is not None
+    assert row.b.interval is None
+    words = ["compare", *(str(folder.path) for folder in folders)]
+    out = CliRunner().invoke(main, words, env={"COLUMNS": "200"}).stdout
+    line = next(line for line in out.splitlines() if "sold_out" in line)
+    assert line.count("±") == 2
+    assert line.count(" *") == 1
+    assert "* one sale only" in out
+    assert next(line for line in out.splitlines() if "sell_out" in line).count("±") == 1
 
 
 def _slower(sale: Any) -> None:

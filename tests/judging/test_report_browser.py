@@ -166,6 +166,32 @@ def test_a_chart_is_also_a_table(browser: Any, page: dict[str, str], hand_made: 
     assert "50" in first.split()
 
 
+def test_a_legend_is_quiet_until_the_pointer_comes(
+    browser: Any, page: dict[str, str], hand_made: Builder
+) -> None:
+    """No dashes of a value that nobody asked for."""
+    _open(browser, page, hand_made, WIDE)
+    seen = """return getComputedStyle(document.querySelector('.uplot .u-value')).visibility"""
+    assert browser.execute_script(seen) == "hidden"
+    browser.execute_script("""const over = document.querySelector('.u-over');
+        const box = over.getBoundingClientRect();
+        for (const kind of ['mouseenter', 'mousemove'])
+          over.dispatchEvent(new MouseEvent(kind, {bubbles: true, view: window,
+            clientX: box.left + box.width / 2, clientY: box.top + box.height / 2}));""")
+    browser.execute_async_script("setTimeout(arguments[0], 200)")
+    assert browser.execute_script(seen) == "visible"
+
+
+def test_the_step_buttons_speak_both_languages(
+    browser: Any, page: dict[str, str], hand_made: Builder
+) -> None:
+    _open(browser, page, hand_made, WIDE)
+    first = "return document.querySelector('[data-steps] button').textContent"
+    for language, text in (("zh-CN", "全部步骤"), ("en", "all steps")):
+        _click(browser, f'[data-language="{language}"]')
+        assert browser.execute_script(first) == text
+
+
 def test_a_step_can_be_chosen(browser: Any, page: dict[str, str], hand_made: Builder) -> None:
     _open(browser, page, hand_made, WIDE)
     _click(browser, 'button[value="response.pay"]')

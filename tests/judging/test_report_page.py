@@ -97,6 +97,45 @@ def test_the_page_says_what_matters(hand_made: Builder) -> None:
     assert say("headline.held.fail", language="zh-CN") in html
 
 
+def test_words_of_the_records_are_translated(hand_made: Builder) -> None:
+    """Outcomes, replies, steps and measures in both languages, the machine name as tooltip."""
+    html = _page(hand_made)[1]
+    for name, key in (
+        ("sold_out", "outcome_name.sold_out"), ("ok", "reply_name.ok"),
+        ("reserve", "step.reserve"), ("sold_units", "measure.sold_units"),
+    ):  # fmt: skip
+        for language in LANGUAGES:
+            words = f'<span lang="{language}">{say(key, language=language)}</span>'
+            assert re.search(f'<span title="{name}">[^\n]*{re.escape(words)}', html), (
+                name,
+                language,
+            )
+
+
+def test_the_headline_says_no_more_than_was_measured(hand_made: Builder) -> None:
+    """The stock is read every second and finds nothing at 4 s; the last unit is paid later."""
+    html = _page(hand_made)[1]
+    assert "Within 4.0 s of the opening" in html
+    assert "The stock was read every 1.00 s" in html
+    assert "The last unit was paid after 4.46 s." in html
+    assert say("key.p95_pay") in html
+
+
+def test_several_sales_have_a_mean_and_one_a_bound(hand_made: Builder) -> None:
+    simulated = hand_made(world="sim", replications=3).write("sim")
+    html = write_report(simulated.path / "report.html", simulated).read_text("utf-8")
+    assert "4.00 s after the opening on average" in html
+    one, two = hand_made().write("one"), hand_made().write("two")
+    html = write_report(one.path / "report.html", one, two).read_text("utf-8")
+    assert "nothing left to reserve after ≤ 4.0 s" in html
+
+
+def test_numbers_of_the_environment_have_units(hand_made: Builder) -> None:
+    html = _page(hand_made)[1]
+    for name, value in (("clock_bound_s", "0.100 ms"), ("cpu_fraction_max", "30.0 %")):
+        assert f"<td>generator.{name}</td><td>{value}</td>" in html
+
+
 def test_an_incomplete_run_is_marked_at_the_top(hand_made: Builder) -> None:
     sale = hand_made()
     sale.run.update(status="interrupted", reasons=["stopped by hand"])
@@ -202,6 +241,20 @@ def test_command_draws_again(hand_made: Builder, tmp_path: Path) -> None:
     assert result.exit_code == exit_codes.PASS, result.output
     assert result.stdout.strip() == str(output)
     assert "<!doctype html>" in output.read_text("utf-8")[:200]
+
+
+def test_command_refuses_runs_of_different_plans(hand_made: Builder, tmp_path: Path) -> None:
+    """As `compare` does: exit 2 and what differs, unless the user wants it all the same."""
+    other = hand_made()
+    other.run.update(plan_hash="b" * 64, load_factor=2.0)
+    paths = [str(hand_made().write("one").path), "--with", str(other.write("two").path)]
+    words = ["report", *paths, "--output", str(tmp_path / "both.html")]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == exit_codes.USAGE
+    assert "load_factor differs (got 2.0, and 1.0" in refused.stderr
+    assert "--allow-different" in refused.stderr
+    assert not (tmp_path / "both.html").exists()
+    assert CliRunner().invoke(main, [*words, "--allow-different"]).exit_code == exit_codes.PASS
 
 
 def test_command_cannot_write_there(hand_made: Builder, tmp_path: Path) -> None:

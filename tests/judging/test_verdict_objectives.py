@@ -105,6 +105,18 @@ def test_failed_requests(hand_made: Builder, failures: int, at_most: float, stat
     assert judge(sale.write()).checks[-1].status == status
 
 
+def test_a_massive_failure_in_one_heap_is_no_doubt(hand_made: Builder) -> None:
+    """76 of 850 failures (8.9 %, allowed 1 %) in one stretch; the slices alone left that open."""
+    sale = hand_made(objectives=[{"name": "it", "kind": "failed_requests", "at_most": 0.01}])
+    for row in sorted(sale.requests, key=lambda row: row["intended_s"])[-76:]:
+        row["reply"] = "error"
+    check = judge(sale.write()).checks[-1]
+    assert check.interval.low < 0.01
+    assert (check.status, check.value) == ("fail", pytest.approx(76 / 850))
+    assert "8.9 % of 850 requests failed" in check.sentence()
+    assert "8.9 times what is allowed" in check.sentence()
+
+
 SALE_OBJECTIVES: list[tuple[Objective, str, float | None]] = [
     ({"kind": "conversion", "at_least": 0.12}, "pass", 0.125),
     ({"kind": "conversion", "at_least": 0.13}, "fail", 0.125),

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from doorbuster.report import write_report
 from doorbuster.verdict import judge
 
 Builder = Callable[..., Any]
 
 
 def _mixed(hand_made: Builder) -> Any:
-    """One row of each status: invalid, fail, inconclusive, not applicable, pass."""
+    """One row of each status that a void run can have: invalid, fail, not applicable, pass."""
     sale = hand_made(
         objectives=[{"name": "poll", "kind": "failed_requests", "step": "poll", "at_most": 0.01}]
     )
@@ -37,7 +38,7 @@ def test_json_is_versioned_and_complete(hand_made: Builder) -> None:
     assert content["schema"] == "doorbuster.verdict/1"
     assert content["exit_code"] == verdict.exit_code == 1
     statuses = {check["status"] for check in content["checks"]}
-    assert statuses == {"pass", "fail", "invalid", "inconclusive", "not_applicable"}
+    assert statuses == {"pass", "fail", "invalid", "not_applicable"}
     assert all(check["sentence"] and check["name"] for check in content["checks"])
 
 
@@ -65,6 +66,34 @@ def test_junit_counts_what_it_shows(hand_made: Builder) -> None:
         assert names == {check.id for check in verdict.checks if check.status in statuses}
         key = {"failure": "failures", "error": "errors", "skipped": "skipped"}[element]
         assert int(suite.attrib[key]) == len(names)
+
+
+def test_the_last_line_names_what_failed(hand_made: Builder) -> None:
+    names = ("bots", "all-of-it")
+    objectives = [
+        {"name": n, "kind": "stock_share", "persona": "bot", "at_most": 0.1} for n in names
+    ]
+    verdict = judge(hand_made(objectives=objectives).write())
+    assert verdict.lines()[-1] == "FAIL: failed: bots, all-of-it"
+
+
+def test_a_void_run_judges_no_objective(hand_made: Builder) -> None:
+    """Objectives and what visitors were told are shown as not judged; an oversell still counts."""
+    objective = {"name": "bots", "kind": "stock_share", "persona": "bot", "at_most": 0.1}
+    sale = hand_made(objectives=[objective])
+    sale.run["generator"]["dropped"] = 2
+    verdict = judge(folder := sale.write())
+    rows = {check.id: check for check in verdict.checks}
+    for name in ("objective.bots", "invariant.orders_told", "invariant.price"):
+        assert (rows[name].status, rows[name].value) == ("not_applicable", None)
+        assert rows[name].sentence() == "not judged: the measurement is void"
+    assert rows["invariant.oversell"].status == "pass"
+    assert sum(line.startswith("NOT JUDGED ") for line in verdict.lines()) == 3
+    assert verdict.lines()[-1].startswith("INVALID: ")
+    assert "nothing dropped" in verdict.lines()[-1]
+    assert "not judged" in (folder.path / "junit.xml").read_text("utf-8")
+    html = write_report(folder.path / "report.html", folder).read_text("utf-8")
+    assert "not judged: the measurement is void" in html
 
 
 def test_a_row_says_the_same_in_both_languages(hand_made: Builder) -> None:

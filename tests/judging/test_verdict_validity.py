@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -91,10 +92,41 @@ def test_an_empty_run_is_no_pass(hand_made: Builder) -> None:
     assert verdict.exit_code == exit_codes.INVALID
 
 
+def _target_dies(sale: Any) -> None:
+    sale.run.update(status="failed", reasons=["the target does not answer any more"])
+    sale.audits = []
+
+
 def test_a_failed_target_is_4(hand_made: Builder) -> None:
+    """The reason is in the last line; nobody claims that the dead target was not asked."""
     sale = hand_made()
-    sale.run["status"] = "failed"
-    assert judge(sale.write()).exit_code == exit_codes.TARGET_FAILED
+    _target_dies(sale)
+    folder = sale.write()
+    verdict = judge(folder)
+    content = json.loads((folder.path / "verdict.json").read_text("utf-8"))
+    assert (content["status"], content["exit_code"]) == ("target_failed", exit_codes.TARGET_FAILED)
+    assert check_of(verdict, "validity.complete").status == "invalid"
+    assert "could not be asked any more" in check_of(verdict, "invariant.oversell").sentence()
+    assert verdict.lines()[-1].startswith("TARGET FAILED: ")
+    assert "the target does not answer any more" in verdict.lines()[-1]
+
+
+def test_a_lost_worker_is_3(hand_made: Builder) -> None:
+    sale = hand_made()
+    sale.run.update(status="interrupted", reasons=["worker 0 was lost"])
+    sale.run["generator"]["lost_workers"] = [0]
+    assert judge(sale.write()).exit_code == exit_codes.INVALID
+
+
+def test_failures_of_a_failed_target_are_judged(hand_made: Builder) -> None:
+    """The dying target was measured as planned: its failures are shown, the exit code stays 4."""
+    sale = hand_made(objectives=[{"name": "it", "kind": "failed_requests", "at_most": 0.01}])
+    _target_dies(sale)
+    for row in sale.requests[-90:]:
+        row["reply"] = "error"
+    verdict = judge(sale.write())
+    assert check_of(verdict, "objective.it").status == "fail"
+    assert verdict.exit_code == exit_codes.TARGET_FAILED
 
 
 def test_a_late_generator_voids_the_run_whatever_the_objectives(hand_made: Builder) -> None:

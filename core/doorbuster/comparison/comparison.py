@@ -40,6 +40,11 @@ class Comparison:
         """Outcome shares that are too far apart."""
         return tuple(row for row in self.shares if row.flagged)
 
+    @property
+    def measures_apart(self) -> tuple[Row, ...]:
+        """Measures of the sale and of its requests that are too far apart."""
+        return tuple(row for row in self.measures if row.flagged)
+
     def to_json(self) -> dict[str, Any]:
         """The object that `compare --json` prints."""
         return {
@@ -50,6 +55,7 @@ class Comparison:
             "same_plan": self.same_plan,
             "beyond": self.beyond,
             "agree": not self.flagged,
+            "measures_apart": [row.id for row in self.measures_apart],
             "outcome_shares": [row.to_json() for row in self.shares],
             "measures": [row.to_json() for row in self.measures],
             "visitors": self.agreement and self.agreement.to_json(),
@@ -75,7 +81,7 @@ def compare_records(
     a: RunRecords, b: RunRecords, *, allow_different: bool = False, beyond: float = BEYOND
 ) -> Comparison:
     """Compare two runs that were read already. Raises: ComparisonError as `compare` does."""
-    problems = _differences(a, b)
+    problems = differences(a.folder, b.folder)
     if problems and not allow_different:
         message = "\n".join([*problems, "to compare them all the same, give --allow-different"])
         raise ComparisonError(message)
@@ -95,15 +101,14 @@ def compare_records(
     )
 
 
-def _differences(a: RunRecords, b: RunRecords) -> list[str]:
+def differences(a: RunFolder, b: RunFolder) -> list[str]:
     """One sentence for each fact that makes the two runs different experiments."""
     if all(a.run.get(name) == b.run.get(name) for name in ("scenario_hash", "plan_hash")):
         return []
     names = ("scenario_hash", "plan_hash", "seed", "load_factor", "window", "compress")
     pairs = [(name, a.run.get(name), b.run.get(name)) for name in names]
     return [
-        f"{b.folder.path}: {name} differs (got {_short(in_b)}, and {_short(in_a)} in "
-        f"{a.folder.path})"
+        f"{b.path}: {name} differs (got {_short(in_b)}, and {_short(in_a)} in {a.path})"
         for name, in_a, in_b in pairs
         if in_a != in_b
     ]

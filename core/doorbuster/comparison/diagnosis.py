@@ -14,12 +14,8 @@ from doorbuster.measures.columns import OUTCOMES, Floats
 from doorbuster.measures.outcomes import crossed
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.report.catalogue import say
-from doorbuster.report.numbers import count, duration, percent, points
+from doorbuster.report.numbers import NOTHING, count, duration, percent, points, quantity
 
-SLOWER = 1.5
-"""Service times apart by more than this factor are named."""
-SLOWER_BY_S = 0.001
-"""And by at least this much: a factor between two times below a millisecond matters to nobody."""
 OUTCOMES_EXPLAINED_MAX = 4
 
 
@@ -53,6 +49,7 @@ def diagnose(
         found = [Finding("compare.agree", {**facts, "worst": points(worst).lstrip("+")})]
     else:
         found = [_where(a, b, row, labels) for row in flagged[:OUTCOMES_EXPLAINED_MAX]]
+    found += _sale_measures_apart(measures, labels)
     found += _slower(measures, labels)
     found += _piled_up(saturation, labels)
     found.append(Finding(_cause(flagged, measures, saturation), labels))
@@ -75,7 +72,7 @@ def _where(a: RunRecords, b: RunRecords, row: Row, labels: dict[str, str]) -> Fi
         "compare.differs",
         {
             **labels,
-            "outcome": row.id,
+            "outcome": f"@outcome_name.{row.id}",
             "value_a": percent(row.a.value),
             "value_b": percent(row.b.value),
             "points": points(row.difference),
@@ -94,28 +91,75 @@ def _cells(records: RunRecords, outcome: str) -> Floats:
     return table / max(len(records.visits.visitor), 1)
 
 
-def _slower(measures: tuple[Row, ...], labels: dict[str, str]) -> list[Finding]:
+def _sale_measures_apart(measures: tuple[Row, ...], labels: dict[str, str]) -> list[Finding]:
     return [
         Finding(
-            "compare.slower" if row.ratio > 1 else "compare.faster",
+            "compare.measure",
             {
                 **labels,
-                "step": row.id.partition(".")[2],
+                "measure": f"@measure.{row.id}",
+                "value_a": _in_words(row.a.value, row),
+                "value_b": _in_words(row.b.value, row),
+            },
+        )
+        for row in measures
+        if row.flagged and not _is_latency(row)
+    ]
+
+
+def _in_words(value: float, row: Row) -> str:
+    if not np.isfinite(value):
+        return NOTHING
+    return f"{value:.1f}/s" if row.unit == "per_s" else quantity(value, row.unit)
+
+
+def _is_latency(row: Row) -> bool:
+    return "." in row.id
+
+
+def _slower(measures: tuple[Row, ...], labels: dict[str, str]) -> list[Finding]:
+    """Steps with other service times; response times only of the steps that are not among them."""
+    service = [row for row in measures if row.flagged and row.id.startswith("service_p50.")]
+    steps = {row.id.partition(".")[2] for row in service}
+    response = [
+        row
+        for row in measures
+        if row.flagged and row.id.startswith("response_") and row.id.partition(".")[2] not in steps
+    ]
+    return [*_slower_service(service, labels), *_other_response(response, labels)]
+
+
+def _other_response(rows: list[Row], labels: dict[str, str]) -> list[Finding]:
+    return [
+        Finding(
+            "compare.response",
+            {
+                **labels,
+                "quantile": row.id.partition(".")[0].removeprefix("response_"),
+                "step": f"@step.{row.id.partition('.')[2]}",
                 "value_a": duration(row.a.value),
                 "value_b": duration(row.b.value),
                 "ratio": f"{max(row.ratio, 1 / row.ratio):.1f}",
             },
         )
-        for row in measures
-        if row.id.startswith("service_p50.") and _far_apart(row)
+        for row in rows
     ]
 
 
-def _far_apart(row: Row) -> bool:
-    if not (row.a.value > 0 and row.b.value > 0):
-        return False
-    factor = max(row.ratio, 1 / row.ratio)
-    return factor > SLOWER and abs(row.difference) > SLOWER_BY_S
+def _slower_service(rows: list[Row], labels: dict[str, str]) -> list[Finding]:
+    return [
+        Finding(
+            "compare.slower" if row.ratio > 1 else "compare.faster",
+            {
+                **labels,
+                "step": f"@step.{row.id.partition('.')[2]}",
+                "value_a": duration(row.a.value),
+                "value_b": duration(row.b.value),
+                "ratio": f"{max(row.ratio, 1 / row.ratio):.1f}",
+            },
+        )
+        for row in rows
+    ]
 
 
 def _piled_up(saturation: tuple[Saturation, Saturation], labels: dict[str, str]) -> list[Finding]:
@@ -143,9 +187,10 @@ def _cause(
     in_a, in_b = (side.saturated for side in saturation)
     if in_a != in_b:
         return "compare.cause.b_saturated" if in_b else "compare.cause.a_saturated"
-    apart = any(_far_apart(row) for row in measures if row.id.startswith("service_p50."))
+    slower = any(row.flagged for row in measures if _is_latency(row))
+    differs = bool(flagged) or any(row.flagged for row in measures)
     if in_a:
-        return "compare.cause.both_saturated" if flagged or apart else "compare.cause.none"
-    if apart:
+        return "compare.cause.both_saturated" if differs else "compare.cause.none"
+    if slower:
         return "compare.cause.times"
-    return "compare.cause.behaviour" if flagged else "compare.cause.none"
+    return "compare.cause.behaviour" if differs else "compare.cause.none"

@@ -16,6 +16,7 @@ from doorbuster.comparison.rows import Row
 from doorbuster.report.catalogue import say
 from doorbuster.report.numbers import NOTHING, percent, points, quantity
 
+BORROWED_MARK = " *"
 _AS_FACTOR = 2.0
 """From twice as much on, a difference is shown as a factor."""
 
@@ -30,6 +31,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             [row for row in comparison.measures if not row.id.startswith("service_")],
         )
     )
+    if any(is_borrowed(e) for r in (*comparison.shares, *comparison.measures) for e in (r.a, r.b)):
+        console.print(say("compare.borrowed"))
     agreement = comparison.agreement
     if agreement is not None:
         console.print(
@@ -77,7 +80,18 @@ def estimate_text(estimate: Estimate, unit: str) -> str:
     interval = estimate.interval
     if interval is None or interval.high - interval.low <= 0:
         return text
-    return f"{text} ± {value_text((interval.high - interval.low) / 2, unit)}"
+    mark = BORROWED_MARK if is_borrowed(estimate) else ""
+    return f"{text} ± {value_text((interval.high - interval.low) / 2, unit)}{mark}"
+
+
+def is_borrowed(estimate: Estimate) -> bool:
+    """Whether the interval of a single sale comes from the spread of the other side."""
+    interval = estimate.interval
+    return (
+        interval is not None
+        and interval.method == "borrowed_spread"
+        and interval.high > interval.low
+    )
 
 
 def difference_text(row: Row) -> str:

@@ -143,7 +143,7 @@ def _stacked(names: tuple[str, ...], rates: Floats, bins: Bins, kind: str, unit:
     chart["stacked"] = True
     for code, name in enumerate(names):
         if rates[:, code].any():
-            _series(chart, _on_stairs(rates[:, code]), f"={name}", f"{kind}-{name}")
+            _series(chart, _on_stairs(rates[:, code]), f"{kind}_name.{name}", f"{kind}-{name}")
     return chart
 
 

@@ -27,7 +27,11 @@ ENVIRONMENT = (
     "replications", "load_factor", "window", "compress", "plan_count", "plan_hash",
     "scenario_hash", "scenario_path", "python", "platform", "processor_count",
 )  # fmt: skip
-"""Facts of run.json that are shown as they are, under their own names."""
+"""Facts of run.json that are shown under their own names."""
+
+_FACTORS = ("load_factor", "compress")
+_LONG_S = 600.0
+_READ_LATE_S = 0.02  # a reading that is planned for 1.5 s is taken a little later
 
 
 def item_rows(sides: list[Side]) -> list[dict[str, Any]]:
@@ -55,7 +59,7 @@ def _item(records: RunRecords, item: int) -> dict[str, str]:
     paid = over_replications(records, lambda r, n: sell_out_s(r.visits_in(n), item, units))
     return {
         "sold": text_of(sold, "count"),
-        "gone": text_of(gone, "s"),
+        "gone": gone_text(gone),
         "paid": text_of(paid, "s"),
         "gmv": f"{sold.value * price / 100:,.2f}",
     }
@@ -205,25 +209,45 @@ def station_rows(sides: list[Side]) -> list[dict[str, str]]:
 def environment_rows(sides: list[Side]) -> list[dict[str, Any]]:
     """One row a fact that at least one run states."""
     rows = [
-        {"name": name, "values": [_plain(side.records.run.get(name)) for side in sides]}
+        {"name": name, "values": [_plain(name, side.records.run.get(name)) for side in sides]}
         for name in ENVIRONMENT
     ]
     generators = [side.records.run.get("generator") or {} for side in sides]
     names = dict.fromkeys(name for generator in generators for name in generator)
     rows += [
-        {"name": f"generator.{name}", "values": [_plain(g.get(name)) for g in generators]}
+        {"name": f"generator.{name}", "values": [_plain(name, g.get(name)) for g in generators]}
         for name in names
     ]
     return [row for row in rows if any(row["values"])]
 
 
-def _plain(value: Any) -> str:
+def _plain(name: str, value: Any) -> str:
+    """A fact of run.json for people: numbers get the unit that their name ends with."""
     if value is None or value == []:
         return ""
     hash_length = 64
     if isinstance(value, str) and len(value) == hash_length:
         return value[:16]
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or name == "seed":
+        return str(value)
+    if name in _FACTORS:
+        return f"{value:g} ×"
+    unit = "s" if name.endswith("_s") else "fraction" if "_fraction" in name else "count"
+    return quantity(value, unit)
+
+
+def read_moment(seconds: float) -> str:
+    """A moment that a reading found: rounded up to a tenth, as readings are no sharper."""
+    if not 0 < seconds < _LONG_S:
+        return duration(seconds)
+    return f"{np.ceil(round((seconds - _READ_LATE_S) * 10, 6)) / 10:.1f} s"
+
+
+def gone_text(gone: Estimate) -> str:
+    """When nothing was left: a bound for one sale, a mean with its interval for several."""
+    if len(gone.values) == 1 and not gone.missing:
+        return f"≤ {read_moment(gone.value)}"
+    return text_of(gone, "s")
 
 
 def text_of(found: Estimate, unit: str) -> str:

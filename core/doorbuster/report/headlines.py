@@ -11,7 +11,7 @@ from markupsafe import Markup
 from doorbuster.comparison.comparison import Comparison
 from doorbuster.comparison.estimates import estimate, over_replications
 from doorbuster.comparison.rows import all_gone_s
-from doorbuster.measures.columns import Requests
+from doorbuster.measures.columns import STEPS, Requests, take
 from doorbuster.measures.latency import finished, response_s
 from doorbuster.measures.outcomes import failed_share
 from doorbuster.measures.quantiles import quantile
@@ -23,7 +23,7 @@ from doorbuster.measures.sales import (
     whole_sell_out_s,
 )
 from doorbuster.measures.series import arrivals_per_s, bins_over
-from doorbuster.report.facts import text_of
+from doorbuster.report.facts import gone_text, read_moment, text_of
 from doorbuster.report.numbers import count, duration, money, percent
 from doorbuster.report.sides import Side
 from doorbuster.report.words import in_all_languages, t
@@ -84,12 +84,16 @@ def _sold_out(sides: list[Side]) -> Headline:
     units = sum(records.stock_units)
     sold = over_replications(records, _sold)
     answer = t("headline.sold_out.never")
-    if len(gone.values):
-        answer = t("headline.sold_out.gone", time=duration(gone.value))
+    if len(gone.values) == 1:
+        answer = t("headline.sold_out.gone", time=read_moment(gone.value))
+    elif len(gone.values):
+        answer = t("headline.sold_out.gone_mean", time=duration(gone.value))
     sentences = [
         t("headline.sold_out.units", sold=text_of(sold, "count"), stock=count(units),
           share=percent(sold.value / units if units else None))
     ]  # fmt: skip
+    if len(gone.values) and (gap_s := _reading_gap_s(records)) > 0:
+        sentences.append(t("headline.sold_out.read", gap=duration(gap_s)))
     if len(paid.values):
         sentences.append(t("headline.sold_out.paid", time=text_of(paid, "s")))
     elif len(gone.values):
@@ -98,9 +102,15 @@ def _sold_out(sides: list[Side]) -> Headline:
         other = over_replications(side.records, all_gone_s)
         if len(other.values):
             sentences.append(
-                t("headline.sold_out.other", side=f"@{side.label}", time=text_of(other, "s"))
+                t("headline.sold_out.other", side=f"@{side.label}", time=gone_text(other))
             )
     return Headline(t("headline.sold_out"), answer, sentences)
+
+
+def _reading_gap_s(records: RunRecords) -> float:
+    """How far apart the readings of the stock typically are, seconds; 0 where there are not two."""
+    moments = np.unique(records.stock_in(records.replications[0]).at_s)
+    return round(float(np.median(np.diff(moments))), 2) if len(moments) > 1 else 0.0
 
 
 def _paid_s(records: RunRecords, replication: int) -> float:
@@ -146,8 +156,13 @@ def _agreement(comparison: Comparison) -> Headline:
         }
         sentences.append(t("compare.visitors", **facts))
     apart = len(comparison.flagged)
-    answer = t("headline.agree.no", count=apart) if apart else t("headline.agree.yes")
-    tone = "pass" if not apart else "inconclusive"
+    measures_apart = len(comparison.measures_apart)
+    answer = t("headline.agree.yes")
+    if apart:
+        answer = t("headline.agree.no", count=apart)
+    elif measures_apart:
+        answer = t("headline.agree.measures", count=measures_apart)
+    tone = "inconclusive" if apart or measures_apart else "pass"
     return Headline(t("headline.agree"), answer, sentences, tone)
 
 
@@ -165,12 +180,14 @@ def key_numbers(side: Side) -> list[dict[str, Any]]:
         ("visitors", count(round(visitors.value)) if len(visitors.values) else "–"),
         ("peak", f"{peak.value:,.0f}/s" if len(peak.values) else "–"),
         ("requests", count(len(records.requests.visitor) / max(len(records.replications), 1))),
-        ("p95", duration(_p95_s(records.requests))),
+        ("p95_reserve", duration(_p95_s(records.requests, "reserve"))),
+        ("p95_pay", duration(_p95_s(records.requests, "pay"))),
         ("failed", percent(failed_share(records.requests))),
         ("gmv", money(gmv.value, currency)),
     ]
     return [{"name": t(f"key.{name}"), "value": value} for name, value in pairs]
 
 
-def _p95_s(requests: Requests) -> float:
+def _p95_s(requests: Requests, step: str) -> float:
+    requests = take(requests, requests.step == STEPS.index(step))
     return quantile(response_s(requests)[finished(requests)], 0.95)

@@ -12,8 +12,14 @@ from markupsafe import Markup
 
 from doorbuster import __version__
 from doorbuster.comparison.comparison import Comparison, ComparisonError, compare_records
+from doorbuster.comparison.estimates import Estimate
 from doorbuster.comparison.rows import Row
-from doorbuster.comparison.table import difference_text, value_text
+from doorbuster.comparison.table import (
+    BORROWED_MARK,
+    difference_text,
+    is_borrowed,
+    value_text,
+)
 from doorbuster.measures.columns import OUTCOMES, REPLIES
 from doorbuster.records.run_folder import RunFolder, RunFolderError
 from doorbuster.report import facts
@@ -23,9 +29,9 @@ from doorbuster.report.headlines import headlines, key_numbers
 from doorbuster.report.numbers import count, percent
 from doorbuster.report.sides import Side, sides_of
 from doorbuster.report.verdict_rows import verdict_groups
-from doorbuster.report.words import in_all_languages, t
+from doorbuster.report.words import in_all_languages, measure_named, named, step_named, t
 
-SCRIPT_KEYS = ("chart.", "axis.", "side.")
+SCRIPT_KEYS = ("chart.", "axis.", "side.", "step.", "all.", "outcome_name.", "reply_name.")
 """Keys that the page's script needs, for axes, legends and tables."""
 
 
@@ -49,7 +55,7 @@ def render(sides: list[Side]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(t=t)
+    environment.globals.update(t=t, named=named, step_named=step_named, measure_named=measure_named)
     return environment.get_template("page.html").render(_context(sides))
 
 
@@ -107,6 +113,11 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "same_plan": comparison.same_plan,
         "beyond": f"{comparison.beyond * 100:g}",
         "repeated": repeated,
+        "borrowed": any(
+            is_borrowed(estimate)
+            for row in (*comparison.shares, *comparison.measures)
+            for estimate in (row.a, row.b)
+        ),
         "a_label": _label(comparison, "a"),
         "b_label": _label(comparison, "b"),
         "shares": [_compared_row(row) for row in comparison.shares],
@@ -130,13 +141,18 @@ def _compared_row(row: Row) -> dict[str, Any]:
     return {
         "id": row.id,
         "a": value_text(row.a.value, row.unit),
-        "a_interval": facts.interval_text(row.a.interval, row.unit),
+        "a_interval": _marked_interval(row.a, row.unit),
         "twin": value_text(row.twin_a, row.unit),
         "b": value_text(row.b.value, row.unit),
-        "b_interval": facts.interval_text(row.b.interval, row.unit),
+        "b_interval": _marked_interval(row.b, row.unit),
         "difference": difference_text(row),
         "flagged": row.flagged,
     }
+
+
+def _marked_interval(estimate: Estimate, unit: str) -> str:
+    text = facts.interval_text(estimate.interval, unit)
+    return text + BORROWED_MARK if text and is_borrowed(estimate) else text
 
 
 def _data(sides: list[Side]) -> Markup:

@@ -24,7 +24,9 @@ def verdict_groups(sides: list[Side]) -> list[dict[str, Any]]:
         ids = dict.fromkeys(c.id for s in sides for c in s.verdict.checks if c.kind == kind)
         rows = [_row(check_id, sides) for check_id in ids]
         shown = [
-            row for row in rows if any(cell["status"] != "not_applicable" for cell in row["cells"])
+            row
+            for row in rows
+            if any(c["status"] != "not_applicable" or c["not_judged"] for c in row["cells"])
         ]
         if shown:
             bad = any(
@@ -56,6 +58,7 @@ def _cell(side: Side, check: Check) -> dict[str, Any]:
         "side": side.label,
         "role": side.role,
         "status": check.status,
+        "not_judged": check.is_not_judged,
         "value": _value(check) if check.kind == "objective" else "",
         "drawing": _drawing(check) if check.kind == "objective" else Markup(""),
         "sentence": in_all_languages(check.sentence),

@@ -19,6 +19,25 @@ def in_all_languages(sentence: Callable[[str], str]) -> Markup:
     return Markup("").join(spans)
 
 
+def named(kind: str, name: str) -> Markup:
+    """A word of the records in every language, the word itself as its tooltip."""
+    return Markup('<span title="{}">{}</span>').format(name, t(f"{kind}.{name}"))
+
+
+def step_named(step: str) -> Markup:
+    """A step, or all of them (`@all.steps`)."""
+    return t(step.removeprefix("@")) if step.startswith("@") else named("step", step)
+
+
+def measure_named(measure: str) -> Markup:
+    """A compared measure, such as `gmv` or `response_p95.pay`."""
+    name, _, step = measure.partition(".")
+    words = t(f"measure.{name}")
+    if step:
+        words += Markup(" · ") + t(f"step.{step}")
+    return Markup('<span title="{}">{}</span>').format(measure, words)
+
+
 def t(key: str, **facts: Any) -> Markup:
     """The sentence of a key in every language, facts filled in."""
     return in_all_languages(lambda language: say(key, facts, language=language))

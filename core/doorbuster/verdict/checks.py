@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from doorbuster.measures.intervals import Interval
@@ -14,6 +14,9 @@ Kind = Literal["validity", "invariant", "objective"]
 Status = Literal["pass", "fail", "invalid", "inconclusive", "not_applicable"]
 Unit = Literal["count", "fraction", "s", "cents"]
 Bound = Literal["at_most", "at_least", "below", "equal"]
+
+NOT_JUDGED = "check.not_judged"
+_FACTS_OF_THE_LIMIT = ("percentile", "limit")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,23 @@ class Check:
     def name(self, language: str = "en") -> str:
         """The name that the scenario gave it, else the catalogue's."""
         return self.own_name or catalogue(language)[f"check.{self.id}.name"]
+
+    @property
+    def is_not_judged(self) -> bool:
+        """Whether only the void measurement kept this row from being judged."""
+        return self.template == NOT_JUDGED
+
+    def not_judged(self) -> Check:
+        """The row without what was found, because a void measurement found nothing."""
+        facts = {name: fact for name, fact in self.facts.items() if name in _FACTS_OF_THE_LIMIT}
+        return replace(
+            self,
+            status="not_applicable",
+            template=NOT_JUDGED,
+            facts=facts,
+            value=None,
+            interval=None,
+        )
 
     def sentence(self, language: str = "en") -> str:
         """What was found, in plain words."""

@@ -20,6 +20,9 @@ from doorbuster.vocabulary import Outcome
 
 OFFENDERS_NAMED_MAX = 5
 
+TOLD_BY_VISITORS = ("invariant.orders_told", "invariant.price")
+"""Rows that rest on the records of the visitors, so that a void measurement voids them, too."""
+
 _UNSURE_OUTCOMES = [
     int(o) for o in (Outcome.CUT_OFF, Outcome.GAVE_UP, Outcome.FAILED, Outcome.NOT_RUN)
 ]
@@ -213,6 +216,8 @@ def _no_audit(records: RunRecords, name: str) -> Check:
     """No account: inconclusive, unless the target is known to have none to give."""
     if records.run.get("audit_supported") is False:
         return _row(name, "not_applicable", {}, variant="unsupported")
+    if records.run.get("status") == "failed":
+        return _row(name, "inconclusive", {}, variant="no_answer")
     return _row(name, "inconclusive", {}, variant="no_audit")
 
 
@@ -222,7 +227,7 @@ def _some(offenders: list[str]) -> str:
     return f"{shown} (+{more})" if more > 0 else shown
 
 
-_SHARED_VARIANTS = ("no_audit", "unsupported", "not_told")
+_SHARED_VARIANTS = ("no_audit", "no_answer", "unsupported", "not_told")
 
 
 def _row(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from doorbuster.measures.run_records import RunRecords, read_records
 from doorbuster.records.run_folder import RunFolder
-from doorbuster.verdict.invariants import invariant_checks
+from doorbuster.verdict.checks import Check
+from doorbuster.verdict.invariants import TOLD_BY_VISITORS, invariant_checks
 from doorbuster.verdict.objectives import objective_checks
 from doorbuster.verdict.validity import validity_checks
 from doorbuster.verdict.verdict import Verdict, write_verdict
@@ -22,15 +23,28 @@ def judge(folder: RunFolder) -> Verdict:
 
 def judge_records(records: RunRecords) -> Verdict:
     """The verdict on records that were read already; writes nothing."""
-    checks = (
-        *validity_checks(records),
-        *invariant_checks(records),
-        *objective_checks(records),
-    )
+    target_failed = records.run.get("status") == "failed"
+    validity = validity_checks(records)
+    judged = [*invariant_checks(records), *objective_checks(records)]
+    if _is_void(validity, target_failed=target_failed):
+        judged = [_in_a_void_run(check) for check in judged]
     return Verdict(
         records.scenario.name,
         records.world,
         len(records.replications),
-        checks,
-        target_failed=records.run.get("status") == "failed",
+        (*validity, *judged),
+        target_failed=target_failed,
+        reasons=tuple(str(reason) for reason in records.run.get("reasons") or ()),
     )
+
+
+def _is_void(validity: list[Check], *, target_failed: bool) -> bool:
+    """A run that ended because the target failed was still measured as planned until then."""
+    forgiven = {"validity.complete"} if target_failed else set()
+    return any(check.status == "invalid" and check.id not in forgiven for check in validity)
+
+
+def _in_a_void_run(check: Check) -> Check:
+    """What depends on the measurement is not judged; the target's own account still is."""
+    depends = check.kind == "objective" or check.id in TOLD_BY_VISITORS
+    return check.not_judged() if depends and check.status != "not_applicable" else check

@@ -40,6 +40,14 @@ from doorbuster.verdict.checks import Bound, Check, Status, Unit
 
 BOUND_CONFIDENCE = 0.95
 
+FAR_ABOVE = 3.0
+FAR_ABOVE_FROM = 30
+"""So many failures, and more than three times the budget, fail one sale whatever its slices say.
+
+Failures that come in one heap leave the bound of the ratio estimator wide. But one sale ends, and
+these requests did fail in it: no later quiet time of the same sale takes them back.
+"""
+
 
 def objective_checks(records: RunRecords) -> list[Check]:
     """One row an objective, in the order of the file."""
@@ -92,16 +100,21 @@ def _judge_requests(
         return _row(objective, "inconclusive", template, {}, limit=budget, unit="fraction")
     rate = _rate(requests, counts, bad)
     status, variant = _three_way(rate, budget)
+    one_sale = len(np.unique(requests.replication[counts])) == 1
+    if status == "inconclusive" and one_sale and isinstance(objective, FailedRequests):
+        status, variant = _far_above(rate, budget) or (status, variant)
     facts = {
         "bad": percent(rate.rate),
         "budget": percent(budget),
         "count": count(rate.trials),
+        "events": count(rate.events),
+        "times": f"{rate.rate / budget:.1f}" if budget else "",
         "low": percent(rate.lower),
         "high": percent(rate.upper),
         "design_effect": f"{rate.design_effect:.1f}",
         "needed": count(trials_needed(budget)) if 0 < budget < 1 else "",
         "worth": count(int(rate.trials / rate.design_effect)),
-        "step": objective.step or "@all.steps",
+        "step": f"@step.{objective.step}" if objective.step else "@all.steps",
     }
     if isinstance(objective, ResponseTime):
         facts |= _quantile_facts(objective, requests, counts)
@@ -142,6 +155,13 @@ def _three_way(rate: Rate, budget: float) -> tuple[Status, str]:
     if rate.trials / rate.design_effect < trials_needed(budget, confidence=BOUND_CONFIDENCE):
         return "inconclusive", "too_few"
     return "inconclusive", "inconclusive"
+
+
+def _far_above(rate: Rate, budget: float) -> tuple[Status, str] | None:
+    """A failed sale that its own clustering would leave open."""
+    if rate.events >= FAR_ABOVE_FROM and rate.rate > FAR_ABOVE * budget:
+        return "fail", "far_above"
+    return None
 
 
 def _quantile_facts(objective: ResponseTime, requests: Requests, counts: Mask) -> dict[str, str]:

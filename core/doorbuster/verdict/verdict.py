@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from doorbuster import exit_codes
 from doorbuster.records.run_folder import RunFolder, RunFolderError
 from doorbuster.report.catalogue import say
 from doorbuster.report.numbers import quantity
-from doorbuster.verdict.checks import Check
+from doorbuster.verdict.checks import Check, Status
 from doorbuster.verdict.junit import junit_xml
 
 SCHEMA = "doorbuster.verdict/1"
@@ -26,6 +26,9 @@ EXIT_CODES: dict[Overall, int] = {
     "target_failed": exit_codes.TARGET_FAILED,
 }
 
+NAMES_MAX = 8
+"""So many rows are named in the last line; the others are counted."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -36,6 +39,7 @@ class Verdict:
     replications: int
     checks: tuple[Check, ...]
     target_failed: bool = False
+    reasons: tuple[str, ...] = ()
 
     @property
     def status(self) -> Overall:
@@ -62,23 +66,26 @@ class Verdict:
         return EXIT_CODES[self.status]
 
     def sentence(self, language: str = "en") -> str:
-        """The verdict in one sentence."""
-        counts = Counter(check.status for check in self.checks)
-        facts = {
-            "passed": counts["pass"],
-            "failed": counts["fail"],
-            "invalid": counts["invalid"],
-            "inconclusive": counts["inconclusive"],
+        """The verdict in one sentence, with the names of the rows that decided it."""
+        facts: dict[str, object] = {
+            "passed": sum(check.status == "pass" for check in self.checks),
+            "reasons": "; ".join(self.reasons) or "@verdict.no_reason",
         }
-        return say(f"verdict.{self.status}", facts, language=language)
+        named: tuple[Status, ...] = ("fail", "invalid", "inconclusive")
+        for status in named:
+            names = [check.name(language) for check in self.checks if check.status == status]
+            facts[status] = _listed(names)
+        key = self.status
+        if key == "fail" and self.target_failed:
+            return say("verdict.fail_and_target_failed", facts, language=language)
+        return say(f"verdict.{key}", facts, language=language)
 
     def lines(self) -> list[str]:
         """The rows for a terminal, the verdict last; rows that do not apply are left out."""
-        shown = [check for check in self.checks if check.status != "not_applicable"]
+        shown = [c for c in self.checks if c.status != "not_applicable" or c.is_not_judged]
         width = max((len(check.name()) for check in shown), default=0)
         rows = [
-            f"{check.status.upper():<12}  {check.name():<{width}}  {check.sentence()}"
-            for check in shown
+            f"{_label(check):<12}  {check.name():<{width}}  {check.sentence()}" for check in shown
         ]
         return [*rows, f"{self.status.upper().replace('_', ' ')}: {self.sentence()}"]
 
@@ -98,6 +105,16 @@ class Verdict:
     def junit(self) -> str:
         """The rows as JUnit XML, one test case a row."""
         return junit_xml(f"doorbuster.{self.scenario_name}.{self.world}", self.checks)
+
+
+def _label(check: Check) -> str:
+    return "NOT JUDGED" if check.is_not_judged else check.status.upper()
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = len(names) - NAMES_MAX
+    return ", ".join([*names[:NAMES_MAX], *([f"+{more}"] if more > 0 else [])])
 
 
 def limit_text(check: Check) -> str:

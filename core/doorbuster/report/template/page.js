@@ -128,7 +128,7 @@
           ...(whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8] } : {}),
           values: (u, at) => at.map((v) => (v == null ? "" : shown(chart, v))) },
       ],
-      hooks: { drawAxes: [marks(chart)] },
+      hooks: { drawAxes: [marks(chart)], setCursor: [(u) => u.root.classList.toggle("hovering", u.cursor.idx != null)] },
     };
   }
 
@@ -182,6 +182,9 @@
     root.lang = language;
     document.querySelectorAll("[data-language]").forEach((button) =>
       button.setAttribute("aria-pressed", String(button.dataset.language === language)));
+    document.querySelectorAll("[data-steps] button").forEach((button) => {
+      button.textContent = word(button.title === "all" ? "all.steps" : "step." + button.title);
+    });
     drawAll();
   }
 
@@ -200,7 +203,7 @@
       const button = bar.appendChild(document.createElement("button"));
       button.type = "button";
       button.value = name;
-      button.textContent = name.slice(prefix.length);
+      button.title = name.slice(prefix.length);
       button.setAttribute("aria-pressed", String(name === host.dataset.chart));
       button.addEventListener("click", () => choose(name));
     }
