@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from doorbuster import exit_codes
-from doorbuster.cli.console import handles_user_errors, print_json, stop
+from doorbuster.cli.console import handles_user_errors, print_json, product_console, stop
 from doorbuster.cli.settings import results_option
 
 EXAMPLES = """\b
@@ -44,8 +44,6 @@ def command(
 
     A and B are run folders, or latest, latest-sim, latest-live.
     """
-    from rich.console import Console
-
     from doorbuster.cli.run_argument import find_run
     from doorbuster.comparison import ComparisonError, compare
     from doorbuster.comparison.table import print_comparison
@@ -58,4 +56,4 @@ def command(
     if as_json:
         print_json(comparison.to_json())
     else:
-        print_comparison(comparison, Console())
+        print_comparison(comparison, product_console())

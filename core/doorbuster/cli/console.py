@@ -7,18 +7,31 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import click
 
 from doorbuster import exit_codes
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 P = ParamSpec("P")
+
+PIPE_COLUMNS = 120
 
 
 def say(text: str = "") -> None:
     """A line of the conversation, on stderr."""
     click.echo(text, err=True)
+
+
+def product_console() -> Console:
+    """Tables on stdout; in a pipe they get the width they need instead of 80 columns."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_COLUMNS)
 
 
 def print_json(content: dict[str, Any]) -> None:

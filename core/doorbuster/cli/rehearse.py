@@ -15,6 +15,7 @@ from doorbuster import exit_codes
 from doorbuster.cli.console import (
     handles_user_errors,
     print_json,
+    product_console,
     say,
     scenario_argument,
     stop,
@@ -225,13 +226,11 @@ def _conclude(
 
 
 def _print(verdicts: tuple[Verdict, Verdict], comparison: Comparison | None, report: Path) -> None:
-    from rich.console import Console
-
     from doorbuster.comparison.table import print_comparison
 
     simulated, lived = verdicts
     if comparison is not None:
-        print_comparison(comparison, Console())
+        print_comparison(comparison, product_console())
     click.echo("\nSimulated")
     for line in simulated.lines():
         click.echo(f"  {line}")

@@ -81,7 +81,8 @@ def _placed(place: Place, requests: Sequence[Request]) -> Iterator[tuple[Place, 
 def _replies(requests: Sequence[Request]) -> set[str]:
     """Every reply that the rules and the polling of a step can give."""
     rules = {str(rule.reply) for request in requests for rule in request.outcome}
-    return rules | {str(request.poll.on_deadline) for request in requests if request.poll is not None}
+    polls = [request.poll for request in requests if request.poll is not None]
+    return rules | {str(poll.on_deadline) for poll in polls}
 
 
 def _unfinished_steps(profile: Profile) -> Iterator[Mistake]:
