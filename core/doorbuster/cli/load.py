@@ -19,12 +19,12 @@ from doorbuster.cli.console import (
     scenario_argument,
     stop,
 )
+from doorbuster.cli.live_options import ADMIN_TOKEN_ENV, live_options
 from doorbuster.cli.settings import results_option, run_settings
 
 if TYPE_CHECKING:
     from doorbuster.records.run_facts import RunSettings
 
-ADMIN_TOKEN_ENV = "DOORBUSTER_ADMIN_TOKEN"
 QUIET_S = 10.0
 """Where stderr is no terminal: seconds between two lines of progress."""
 EXAMPLES = """\b
@@ -38,47 +38,8 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @scenario_argument
 @click.option("--target", required=True, metavar="URL", help="Base URL of the checkout API.")
-@click.option(
-    "--profile",
-    default="reference",
-    show_default=True,
-    metavar="NAME|PATH",
-    help="How to speak to the target: a built-in profile or a YAML file.",
-)
 @run_settings
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes that generate load; one keeps up with some 600 requests a second.",
-)
-@click.option(
-    "--allow-host",
-    "allow_hosts",
-    multiple=True,
-    metavar="HOST[:PORT]",
-    help="A host besides this machine that you may load; repeat it for several.",
-)
-@click.option(
-    "--rate-ceiling",
-    type=click.FloatRange(0, min_open=True),
-    default=2000.0,
-    show_default=True,
-    help="Refuse to plan more arrivals a second for other hosts than this.",
-)
-@click.option(
-    "--admin-token-env",
-    metavar="VAR",
-    default=ADMIN_TOKEN_ENV,
-    show_default=True,
-    help="Environment variable with the token for reset, stock and audit.",
-)
-@click.option(
-    "--stop-file",
-    type=click.Path(path_type=Path),
-    help="End the run as soon as this file exists; so does STOP in the run folder.",
-)
+@live_options
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @handles_user_errors
@@ -89,7 +50,7 @@ def command(
     profile: str,
     workers: int,
     allow_hosts: tuple[str, ...],
-    rate_ceiling: float,
+    rate_ceiling_per_s: float,
     admin_token_env: str,
     stop_file: Path | None,
     results: Path,
@@ -103,7 +64,7 @@ def command(
         profile=profile,
         workers=workers,
         allow_hosts=allow_hosts,
-        rate_ceiling_per_s=rate_ceiling,
+        rate_ceiling_per_s=rate_ceiling_per_s,
         admin_token=os.environ.get(admin_token_env),
         stop_file=stop_file,
     )

@@ -20,6 +20,7 @@ from doorbuster.cli.console import (
     scenario_argument,
     stop,
 )
+from doorbuster.cli.live_options import live_options
 from doorbuster.cli.settings import results_option, run_settings
 from doorbuster.cli.simulate import simulate, was_interrupted
 
@@ -51,40 +52,7 @@ Examples:
     help="How often to simulate the same crowd, with other network and service times.",
 )
 @click.option("--target", default=None, help="Your shop.  [default: the reference shop]")
-@click.option(
-    "--profile",
-    default="reference",
-    show_default=True,
-    help="Target profile: a file, or the name of a shipped one.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes that generate load.",
-)
-@click.option("--allow-host", "allow_hosts", multiple=True, help="A host that may be loaded.")
-@click.option(
-    "--rate-ceiling",
-    "rate_ceiling_per_s",
-    type=click.FloatRange(0, min_open=True),
-    default=2000.0,
-    show_default=True,
-    help="Refuse to plan more arrivals a second for other hosts than this.",
-)
-@click.option(
-    "--admin-token-env",
-    metavar="VAR",
-    default="DOORBUSTER_ADMIN_TOKEN",
-    show_default=True,
-    help="Environment variable with the token for reset, stock and audit.",
-)
-@click.option(
-    "--stop-file",
-    type=click.Path(path_type=Path),
-    help="End the live run as soon as this file exists; so does STOP in the run folder.",
-)
+@live_options
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @handles_user_errors
