@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import simpy
-
 NANOSECONDS = 1_000_000_000
 
 
@@ -15,12 +13,3 @@ def to_ns(seconds: float) -> int:
 def to_s(nanoseconds: int) -> float:
     """Seconds, for records."""
     return nanoseconds / NANOSECONDS
-
-
-class Environment(simpy.Environment):
-    """SimPy's environment with a clock that is known to count nanoseconds."""
-
-    @property
-    def now_ns(self) -> int:
-        """Nanoseconds from the opening."""
-        return int(self.now)

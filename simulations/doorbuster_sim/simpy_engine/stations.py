@@ -9,7 +9,8 @@ from typing import Any
 import simpy
 
 from doorbuster.scenario.service import Station
-from doorbuster_sim.clock import Environment
+from doorbuster_sim.event_order import Rank
+from doorbuster_sim.simpy_engine.environment import Environment
 
 Waiting = Generator[simpy.Event, Any, Any]
 
@@ -34,22 +35,29 @@ class Pool:
         self._resource = simpy.Resource(env, station.servers)
         self._station = station
         self._item = item
+        self._present = 0
+        """Requests that are served or wait."""
         self._busy_ns = 0
         self._max_queue = 0
         self._refused = 0
 
-    def serve(self, service_ns: int) -> Waiting:
-        """Wait for a server and keep it for a time. Returns False when the queue was full."""
-        waiting = len(self._resource.queue)
-        if self._resource.count >= self._station.servers:
+    def serve(self, service_ns: int, visitor: int, number: int) -> Waiting:
+        """Wait for a server and keep it for a time. Returns False when the queue was full.
+
+        visitor, number: the request, for its place among simultaneous events.
+        """
+        waiting = self._present - self._station.servers
+        if waiting >= 0:
             if waiting >= self._station.queue_limit:
                 self._refused += 1
                 return False
             self._max_queue = max(self._max_queue, waiting + 1)
+        self._present += 1
         with self._resource.request() as turn:
             yield turn
-            yield self._env.timeout(service_ns)
+            yield self._env.moment(service_ns, Rank.SERVED, visitor, number)
             self._busy_ns += service_ns
+        self._present -= 1
         return True
 
     def use(self, elapsed_ns: int) -> StationUse:

@@ -15,9 +15,11 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
-from doorbuster_sim.clock import Environment, to_ns
-from doorbuster_sim.ledger import ItemStock, LockState, Reservation, StockLedger
-from doorbuster_sim.stations import Stations, Waiting
+from doorbuster_sim.clock import to_ns
+from doorbuster_sim.event_order import Rank
+from doorbuster_sim.simpy_engine.environment import Environment
+from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
+from doorbuster_sim.simpy_engine.stations import Stations, Waiting
 
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
 
@@ -106,7 +108,7 @@ class SimulatedShop:
             uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
             service_ns = to_ns(sample(self._times, passage.row, uniform))
             pool = self._stations.pool(passage.station, request.item)
-            if not (yield from pool.serve(service_ns)):
+            if not (yield from pool.serve(service_ns, request.visitor, request.number)):
                 return Reply.OVERLOADED
         if request.action == Action.BROWSE:
             return self._show(request)
@@ -175,7 +177,9 @@ class SimulatedShop:
             reservation.payments_in_flight += 1
             self._env.process(self._charge(request, reservation, payment))
         if payment.reply is Reply.PENDING:
-            yield payment.decided | self._env.timeout(self._payment_timeout_ns)
+            yield payment.decided | self._env.moment(
+                self._payment_timeout_ns, Rank.PAYMENT_TIMEOUT, request.visitor, request.number
+            )
         return payment.reply
 
     def _charge(self, request: Request, reservation: Reservation, payment: _Payment) -> Waiting:
@@ -183,7 +187,9 @@ class SimulatedShop:
         answer_s, approved = provider_answer(
             self._provider, request.visitor, request.channel, request.logical_attempt
         )
-        yield self._env.timeout(to_ns(answer_s))
+        yield self._env.moment(
+            to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
+        )
         reservation.payments_in_flight -= 1
         payment.reply = Reply.OK if approved else Reply.DECLINED
         if approved:
@@ -200,7 +206,8 @@ class SimulatedShop:
     def _sweep(self) -> Waiting:
         """Releases lapsed locks at the opening and at whole multiples of the sweep after it."""
         start_ns = self._start_ns
-        yield self._env.timeout(-start_ns if start_ns <= 0 else -start_ns % self._sweep_ns)
+        wait_ns = -start_ns if start_ns <= 0 else -start_ns % self._sweep_ns
         while True:
+            yield self._env.moment(wait_ns, Rank.SWEEP)
             self.ledger.sweep(self._env.now_ns)
-            yield self._env.timeout(self._sweep_ns)
+            wait_ns = self._sweep_ns
