@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from doorbuster.compiling import compilable
 from doorbuster.draws.philox import draw
 from doorbuster.draws.purposes import Purpose
-from doorbuster.draws.quantiles import DistributionTables, sample
+from doorbuster.draws.quantiles import DistributionTables, sample_named
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.payments import Payments
 
@@ -51,10 +51,9 @@ def provider_answer(
     The same attempt gets the same answer in both worlds.
     """
     traits = provider.channels[channel]
-    latency = draw(provider.seed, visitor, _LATENCY, attempt)
-    answer_s = sample(provider.distributions, traits["latency"], latency)
+    tables, seed = provider.distributions, provider.seed
+    answer_s = sample_named(tables, traits["latency"], seed, visitor, _LATENCY, attempt)
     if draw(provider.seed, visitor, _LATE, attempt) < traits["late_fraction"]:
-        late = draw(provider.seed, visitor, _LATE_BY, attempt)
-        answer_s += sample(provider.distributions, traits["late_by"], late)
+        answer_s += sample_named(tables, traits["late_by"], seed, visitor, _LATE_BY, attempt)
     approved = draw(provider.seed, visitor, _DECLINE, attempt) >= traits["decline_fraction"]
     return answer_s, approved

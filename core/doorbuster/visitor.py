@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from doorbuster.compiling import compilable
 from doorbuster.draws.philox import draw
 from doorbuster.draws.purposes import Purpose
-from doorbuster.draws.quantiles import DistributionTables, sample
+from doorbuster.draws.quantiles import DistributionTables, sample_named
 from doorbuster.vocabulary import Action, Outcome, Reply
 
 PERSONA_DTYPE = np.dtype(
@@ -151,8 +151,7 @@ def _leave(state: VisitState, outcome: int) -> Step:
 @compilable
 def _time_s(behaviour: Behaviour, visitor: int, row: int, purpose: int, count: int) -> float:
     """One time of this visitor, from distribution `row`."""
-    uniform = draw(behaviour.seed, visitor, purpose, count)
-    return sample(behaviour.distributions, row, uniform)
+    return sample_named(behaviour.distributions, row, behaviour.seed, visitor, purpose, count)
 
 
 @compilable

@@ -37,7 +37,8 @@ VISITOR_BITS, NUMBER_BITS = 39, 20
 MAX_REQUESTS = 1 << NUMBER_BITS
 """Requests of one visit; the limits of a persona allow less than half of it."""
 
-_VISITOR_SHIFT, _RANK_SHIFT = NUMBER_BITS, NUMBER_BITS + VISITOR_BITS
+RANK_SHIFT = NUMBER_BITS + VISITOR_BITS
+"""`order >> RANK_SHIFT` is the rank."""
 
 
 @compilable
@@ -46,4 +47,4 @@ def event_order(rank: int, visitor: int, number: int) -> int:
 
     Range: rank below 16, visitor below 2**39, number below 2**20; the result fits 63 bits.
     """
-    return (rank << _RANK_SHIFT) | (visitor << _VISITOR_SHIFT) | number
+    return (rank << RANK_SHIFT) | (visitor << NUMBER_BITS) | number

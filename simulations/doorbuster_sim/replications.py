@@ -17,6 +17,7 @@ from doorbuster.records.run_facts import RunSettings, run_facts
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.records.tables import TABLES
 from doorbuster.scenario.reading import ScenarioFile
+from doorbuster_sim.engines import Engine
 from doorbuster_sim.sale import SimulatedSale, simulate_sale
 
 Progress = Callable[[int, int, float], None]
@@ -49,6 +50,7 @@ def simulate_replication(
     file: ScenarioFile,
     settings: RunSettings,
     vary: Vary,
+    engine: Engine,
     number: int,
     progress: Callable[[float], None] | None = None,
 ) -> Replication:
@@ -65,6 +67,7 @@ def simulate_replication(
         seed=settings.seed,
         system_seed=system_seed,
         replication=number,
+        engine=engine,
         progress=progress,
     )
     return Replication(number, system_seed, plan.hash, plan.visitor_count, sale)
@@ -77,28 +80,30 @@ def simulate_run(
     *,
     replications: int = 1,
     vary: Vary = "crowd",
+    engine: Engine = "simpy",
     job_count: int = 1,
     progress: Progress | None = None,
 ) -> None:
     """Simulate every replication and fill the run folder.
 
-    Range: replications >= 1, job_count >= 1. An interrupt keeps the finished replications and
-    marks the run as interrupted. Raises: KeyboardInterrupt after having kept them.
+    Range: replications >= 1, job_count >= 1. engine: as `choose_engine` says.
+    An interrupt keeps the finished replications and marks the run as interrupted.
+    Raises: KeyboardInterrupt after having kept them.
     """
     started = time.perf_counter()
     timetable = settings.timetable(file)
     plan = build_plan(file.scenario, settings.seed, timetable)
     facts = run_facts(file, settings, timetable, plan, "sim")
-    folder.write_run({**facts, "engine": "simpy", "replications": replications, "vary": vary})
+    folder.write_run({**facts, "engine": engine, "replications": replications, "vary": vary})
     done: list[Replication] = []
     status = "failed"
     try:
         parallel = job_count > 1 and replications > 1
         if parallel and plan.visitor_count * replications >= POOL_FROM_VISITORS:
             with _pool(min(job_count, replications)) as pool:
-                _collect_from_pool(pool, file, settings, vary, replications, done, progress)
+                _collect_from_pool(pool, file, settings, vary, engine, replications, done, progress)
         else:
-            _collect_here(file, settings, vary, replications, done, progress)
+            _collect_here(file, settings, vary, engine, replications, done, progress)
         status = "complete"
     except KeyboardInterrupt:
         status = "interrupted"
@@ -116,6 +121,7 @@ def _collect_here(
     file: ScenarioFile,
     settings: RunSettings,
     vary: Vary,
+    engine: Engine,
     replications: int,
     done: list[Replication],
     progress: Progress | None,
@@ -128,7 +134,7 @@ def _collect_here(
             progress(len(done), replications, (now_s - timetable.start_s) / length_s)
 
     for number in range(replications):
-        done.append(simulate_replication(file, settings, vary, number, within))
+        done.append(simulate_replication(file, settings, vary, engine, number, within))
         if progress is not None:
             progress(len(done), replications, 0.0)
 
@@ -138,6 +144,7 @@ def _collect_from_pool(
     file: ScenarioFile,
     settings: RunSettings,
     vary: Vary,
+    engine: Engine,
     replications: int,
     done: list[Replication],
     progress: Progress | None,
@@ -146,7 +153,7 @@ def _collect_from_pool(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         futures = [
-            pool.submit(simulate_replication, file, settings, vary, number)
+            pool.submit(simulate_replication, file, settings, vary, engine, number)
             for number in range(replications)
         ]
     finally:

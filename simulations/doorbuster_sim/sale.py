@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.model import Scenario
-
-Engine = Literal["simpy", "compiled"]
-"""`simpy` is the model to read; `compiled` is the same model for scale, record by record."""
+from doorbuster_sim.engines import Engine
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from doorbuster.scenario.reading import ScenarioFile
 
 Vary = Literal["crowd", "system"]
+EngineOption = Literal["auto", "simpy", "compiled"]
 
 EXAMPLES = """\b
 Examples:
@@ -53,6 +54,14 @@ Examples:
     "under the same crowd.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["auto", "simpy", "compiled"]),
+    default="simpy",
+    show_default=True,
+    help="What runs the model: SimPy, or the same compiled, with equal records. `auto` takes "
+    "the compiled one where it can run.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 512),
     default=None,
@@ -66,6 +75,7 @@ def command(
     settings: RunSettings,
     replications: int,
     vary: Vary,
+    engine: EngineOption,
     jobs: int | None,
     results: Path,
     as_json: bool,
@@ -77,7 +87,13 @@ def command(
 
     file = read_scenario(scenario_path)
     folder = simulate(
-        file, settings, replications=replications, vary=vary, jobs=jobs, results=results
+        file,
+        settings,
+        replications=replications,
+        vary=vary,
+        engine=engine,
+        jobs=jobs,
+        results=results,
     )
     verdict = judge(folder)
     report = write_report(folder.path / "report.html", folder)
@@ -108,16 +124,20 @@ def simulate(
     vary: Vary,
     jobs: int | None,
     results: Path,
+    engine: EngineOption = "simpy",
 ) -> RunFolder:
     """Simulate into a new run folder, with progress on stderr; Ctrl-C keeps what is done."""
     from doorbuster.plan import build_plan
     from doorbuster.records.run_folder import RunFolder
-    from doorbuster_sim import simulate_run
+    from doorbuster_sim import choose_engine, simulate_run
 
+    choice = choose_engine(engine)
     build_plan(file.scenario, settings.seed, settings.timetable(file))  # Refused before a folder.
     folder = RunFolder.create(
         results, scenario_name=file.scenario.name, world="sim", seed=settings.seed
     )
+    if engine != "simpy":
+        say(f"engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
     with progress("simulating") as advance:
 
         def show(done: int, total: int, within: float) -> None:
@@ -130,6 +150,7 @@ def simulate(
                 settings,
                 replications=replications,
                 vary=vary,
+                engine=choice.engine,
                 job_count=jobs or os.cpu_count() or 1,
                 progress=show,
             )

@@ -8,6 +8,7 @@ from doorbuster.draws.quantiles import (
     DistributionTables,
     sample,
     sample_array,
+    sample_named,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "philox4x32",
     "sample",
     "sample_array",
+    "sample_named",
 ]

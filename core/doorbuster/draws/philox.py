@@ -14,7 +14,7 @@ from doorbuster.compiling import compilable
 _ROUND_COUNT = 10
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
-_MASK_32, _MASK_16 = 0xFFFFFFFF, 0xFFFF
+_MASK_32 = 0xFFFFFFFF
 _TWO_POW_26, _TWO_POW_MINUS_53 = 67108864.0, 2.0**-53
 
 
@@ -22,13 +22,11 @@ _TWO_POW_26, _TWO_POW_MINUS_53 = 67108864.0, 2.0**-53
 def _multiply_high_low(multiplier: int, value: int) -> tuple[int, int]:
     """The upper and lower 32 bits of a 32 by 32 bit product.
 
-    Split in 16-bit halves so that nothing exceeds a signed 64-bit integer: plain Python and
-    compiled code then run the same source.
+    Compiled, the product wraps around a signed 64-bit integer; masking the shifted bits then gives
+    the same two halves as Python's unbounded product.
     """
-    low_product = multiplier * (value & _MASK_16)
-    high_product = multiplier * (value >> 16) + (low_product >> 16)
-    low = ((high_product & _MASK_16) << 16) | (low_product & _MASK_16)
-    return high_product >> 16, low
+    product = multiplier * value
+    return (product >> 32) & _MASK_32, product & _MASK_32
 
 
 @compilable

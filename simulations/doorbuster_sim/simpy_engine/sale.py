@@ -13,10 +13,10 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.visitor import VisitState, first_step, next_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
-from doorbuster_sim.clock import NANOSECONDS, to_ns, to_s
+from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.sale import SimulatedSale
-from doorbuster_sim.simpy_engine.environment import Environment
+from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
 from doorbuster_sim.simpy_engine.recorder import Recorder, Visit, visit_columns
 from doorbuster_sim.simpy_engine.shop import Request, SimulatedShop
 from doorbuster_sim.simpy_engine.stations import Waiting

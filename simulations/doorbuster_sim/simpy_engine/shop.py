@@ -15,9 +15,8 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
-from doorbuster_sim.clock import to_ns
 from doorbuster_sim.event_order import Rank
-from doorbuster_sim.simpy_engine.environment import Environment
+from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
 

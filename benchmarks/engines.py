@@ -1,0 +1,69 @@
+"""Both engines side by side on the demo: visitors a second, and the ratio.
+
+    .venv/bin/python benchmarks/engines.py
+
+The sale with all its records as Arrow tables, one core. In each row the engines run in turn and
+the median counts; the compiled engine is compiled before. `loop` is the compiled engine without
+building the tables.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from doorbuster.plan import Timetable, build_plan
+from doorbuster.scenario.reading import read_scenario
+from doorbuster_sim import Engine, simulate_sale
+from doorbuster_sim.compiled_engine.layout import Records
+from doorbuster_sim.compiled_engine.sale import CompiledSale
+
+DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
+LOAD_FACTORS = (10, 50, 200)
+RUNS = 3
+
+
+class Nowhere:
+    """Takes the rows and forgets them."""
+
+    def requests(self, rows: Records) -> None:
+        """Forget them."""
+
+    def visits(self, rows: Records) -> None:
+        """Forget them."""
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    scenario = read_scenario(DEMO).scenario
+    print("| load factor | visitors | SimPy (visitors/s) | compiled | ratio | loop alone | ratio |")
+    print("|---|---|---|---|---|---|---|")
+    engines: tuple[Engine, ...] = ("simpy", "compiled")
+    for engine in engines:
+        timetable = Timetable.of(scenario, load_factor=1)
+        simulate_sale(
+            scenario, build_plan(scenario, 1, timetable), timetable, seed=1, engine=engine
+        )
+    for factor in LOAD_FACTORS:
+        timetable = Timetable.of(scenario, load_factor=factor)
+        plan = build_plan(scenario, 1, timetable)
+        times: dict[str, list[float]] = {"simpy": [], "compiled": [], "loop": []}
+        for _ in range(RUNS):
+            for engine in engines:
+                started = time.perf_counter()
+                simulate_sale(scenario, plan, timetable, seed=1, engine=engine)
+                times[engine].append(time.perf_counter() - started)
+            started = time.perf_counter()
+            CompiledSale(scenario, timetable, 1, 1, Nowhere()).run([plan])
+            times["loop"].append(time.perf_counter() - started)
+        simpy_s, compiled_s, loop_s = (statistics.median(times[name]) for name in times)
+        count = plan.visitor_count
+        print(
+            f"| {factor} | {count:,} | {count / simpy_s:,.0f} | {count / compiled_s:,.0f} | "
+            f"{simpy_s / compiled_s:.0f}x | {count / loop_s:,.0f} | {simpy_s / loop_s:.0f}x |"
+        )
+
+
+if __name__ == "__main__":
+    main()

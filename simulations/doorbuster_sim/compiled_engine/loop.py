@@ -1,0 +1,291 @@
+"""The event loop: always the pending event with the smallest (time, order)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from doorbuster.compiling import compilable
+from doorbuster.vocabulary import Outcome, Reply
+from doorbuster_sim.clock import NANOSECONDS
+from doorbuster_sim.compiled_engine.calendar import (
+    NEVER_NS,
+    TO_SHOP,
+    TO_VISITOR,
+    advance,
+    pop_lane,
+    pop_near,
+)
+from doorbuster_sim.compiled_engine.keeping import note_holding
+from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.ledger import sweep
+from doorbuster_sim.compiled_engine.places import (
+    item_at,
+    lane_at,
+    lane_of,
+    near_of,
+    planned_at,
+    stock_row_at,
+    visit_at,
+)
+from doorbuster_sim.compiled_engine.shop import (
+    enter_station,
+    hear_provider,
+    leave_station,
+    stop_waiting,
+)
+from doorbuster_sim.compiled_engine.visits import (
+    arrive,
+    deadline_order,
+    first_deadline,
+    give_up_waiting,
+    hear,
+    send,
+    write_planned,
+    write_request,
+    write_visit,
+)
+from doorbuster_sim.event_order import RANK_SHIFT, Rank, event_order
+from doorbuster_sim.tables import ABSENT_NS
+
+STOCK_READING_NS = NANOSECONDS // 2
+"""Time between two stock readings, the same as in the live world."""
+CALL_EVENTS = 1_000_000
+"""Events of one call at most: between calls Ctrl-C is heard and progress is told."""
+EVENTS_EACH = 4
+"""New events that one event causes at most, and more than it takes of anything else."""
+
+
+class Pause(IntEnum):
+    """Why the loop came back."""
+
+    END = 0  # the sale is over
+    MORE = 1  # CALL_EVENTS were handled; call again
+    CROWD = 2  # the block of visitors is used up
+    ROOM = 3  # some array has little room left
+
+
+_END, _MORE, _CROWD, _ROOM = (int(pause) for pause in Pause)
+_SWEEP, _PROVIDER_ANSWER, _PAYMENT_TIMEOUT = (
+    int(Rank.SWEEP),
+    int(Rank.PROVIDER_ANSWER),
+    int(Rank.PAYMENT_TIMEOUT),
+)
+_SERVED, _REACH_SHOP, _REACH_VISITOR = (
+    int(Rank.SERVED),
+    int(Rank.REACH_SHOP),
+    int(Rank.REACH_VISITOR),
+)
+_SEND, _STOCK_READING = int(Rank.SEND), int(Rank.STOCK_READING)
+_REQUEST_TIMEOUT = int(Rank.REQUEST_TIMEOUT)
+_CUT_OFF, _TIMEOUT = int(Outcome.CUT_OFF), int(Reply.TIMEOUT)
+_FROM_NEAR, _FROM_ALARM = 2, 3  # 0 and 1 are the lanes
+
+
+@compilable
+def room(world: Record) -> int:
+    """How many events can certainly be handled before an array is full."""
+    records = min(
+        world["visits_room"] - world["visits_live"],
+        world["requests_room"] - world["requests_live"],
+        world["reservations_room"] - world["reservations_live"],
+        world["payments_room"] - world["payments_live"],
+    )
+    pending = world["fine_count"] + world["later_count"] + world["near_count"]
+    calendar = (world["events_room"] - pending) // EVENTS_EACH
+    # A hash table works well up to three quarters full.
+    accounts = world["accounts_room"] * 3 // 4 - world["account_count"]
+    rows = min(
+        world["request_rows_room"] - world["request_row_count"],
+        world["visit_rows_room"] - world["visit_row_count"],
+    )
+    readings = (world["stock_rows_room"] - world["stock_row_count"]) // world["items_room"]
+    return min(records, calendar, accounts, rows, readings)
+
+
+@compilable
+def run(model: Record, world: Record, is_last_block: bool) -> int:
+    """Handle events until there is a reason to come back, which is returned."""
+    left = CALL_EVENTS
+    while left > 0:
+        budget = min(room(world), left)
+        if budget <= 0:
+            return _ROOM
+        for _ in range(budget):
+            if not is_last_block and world["next_arrival"] >= world["planned_room"]:
+                return _CROWD
+            if not _happen(model, world):
+                return _END
+        left -= budget
+    return _MORE
+
+
+@compilable
+def _happen(model: Record, world: Record) -> bool:
+    """Handle the next event; False when there is none before the end of the sale."""
+    time_ns, order, source = NEVER_NS, 0, _FROM_ALARM
+    for lane in range(2):
+        ends = lane_at(world, lane)
+        if ends["count"] > 0:
+            entry = lane_of(world, lane)[ends["first"] & (world["requests_room"] - 1)]
+            at_ns = entry["time_ns"]
+            if at_ns < time_ns or (at_ns == time_ns and entry["order"] < order):
+                time_ns, order, source = at_ns, entry["order"], lane
+    alarm_ns = _alarm_ns(world)
+    if world["near_count"] == 0:
+        advance(world, min(time_ns, alarm_ns))
+    if world["near_count"] > 0:
+        entry = near_of(world)[0]
+        at_ns = entry["time_ns"]
+        if at_ns < time_ns or (at_ns == time_ns and entry["order"] < order):
+            time_ns, order, source = at_ns, entry["order"], _FROM_NEAR
+    if alarm_ns <= time_ns:
+        handled = _ring_alarm(model, world, time_ns, order)
+        if handled:
+            return handled > 0
+    if time_ns >= world["end_ns"]:
+        return False
+    world["now_ns"] = time_ns
+    world["event_count"] += 1
+    if source == TO_SHOP:
+        enter_station(model, world, pop_lane(world, TO_SHOP))
+    elif source == TO_VISITOR:
+        hear(model, world, pop_lane(world, TO_VISITOR))
+    else:
+        _handle(model, world, pop_near(world), order)
+    return True
+
+
+@compilable
+def _handle(model: Record, world: Record, payload: int, order: int) -> None:
+    rank = order >> RANK_SHIFT
+    if rank == _SERVED:
+        leave_station(model, world, payload)
+    elif rank == _SEND:
+        send(model, world, payload)
+    elif rank == _REACH_SHOP:
+        enter_station(model, world, payload)
+    elif rank == _REACH_VISITOR:
+        hear(model, world, payload)
+    elif rank == _PROVIDER_ANSWER:
+        hear_provider(model, world, payload)
+    else:
+        stop_waiting(model, world, payload, order)
+
+
+@compilable
+def _alarm_ns(world: Record) -> int:
+    """The first moment of an arrival, sweep, reading or deadline."""
+    arrival_ns = NEVER_NS
+    if world["next_arrival"] < world["planned_room"]:
+        arrival_ns = max(planned_at(world, world["next_arrival"])["arrival_ns"], world["start_ns"])
+    others_ns = min(arrival_ns, world["next_sweep_ns"], world["next_reading_ns"])
+    if world["deadline_bound_ns"] <= others_ns:
+        # The bound may be of a deadline that was met meanwhile; the calendar is opened up to the
+        # alarm, so it must not lie in the past.
+        _find_deadline(world)
+    return min(others_ns, world["deadline_bound_ns"])
+
+
+@compilable
+def _find_deadline(world: Record) -> int:
+    """Make the bound of the deadlines exact; returns the visit it belongs to, or NOBODY."""
+    visit = first_deadline(world)
+    world["deadline_bound_ns"] = NEVER_NS
+    if visit != NOBODY:
+        world["deadline_bound_ns"] = visit_at(world, visit)["deadline_ns"]
+    return visit
+
+
+@compilable
+def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
+    """Handle an arrival, sweep, reading or deadline if it is the first of all.
+
+    time_ns, order: the first of the other events. Returns 0 when that one comes first, -1 when
+    the sale is over, else 1.
+    """
+    rank, visit = 0, _find_deadline(world)
+    if visit != NOBODY:
+        at_ns = world["deadline_bound_ns"]
+        if _comes_first(at_ns, deadline_order(world, visit), time_ns, order):
+            rank, time_ns, order = _REQUEST_TIMEOUT, at_ns, deadline_order(world, visit)
+    at_ns, at_order = world["next_sweep_ns"], event_order(_SWEEP, 0, 0)
+    if _comes_first(at_ns, at_order, time_ns, order):
+        rank, time_ns, order = _SWEEP, at_ns, at_order
+    at_ns, at_order = world["next_reading_ns"], event_order(_STOCK_READING, 0, 0)
+    if _comes_first(at_ns, at_order, time_ns, order):
+        rank, time_ns, order = _STOCK_READING, at_ns, at_order
+    row = world["next_arrival"]
+    if row < world["planned_room"]:
+        at_ns = max(planned_at(world, row)["arrival_ns"], world["start_ns"])
+        at_order = event_order(_SEND, world["first_visitor"] + row, 0)
+        if _comes_first(at_ns, at_order, time_ns, order):
+            rank, time_ns, order = _SEND, at_ns, at_order
+    if rank == 0:
+        return 0
+    if time_ns >= world["end_ns"]:
+        return -1
+    world["now_ns"] = time_ns
+    world["event_count"] += 1
+    if rank == _SEND:
+        world["next_arrival"] += 1
+        arrive(model, world, row)
+    elif rank == _SWEEP:
+        world["next_sweep_ns"] += model["sweep_ns"]
+        sweep(world)
+    elif rank == _STOCK_READING:
+        world["next_reading_ns"] += STOCK_READING_NS
+        read_stock(world)
+    else:
+        give_up_waiting(model, world, visit)
+    return 1
+
+
+@compilable
+def _comes_first(time_ns: int, order: int, other_time_ns: int, other_order: int) -> bool:
+    return time_ns < other_time_ns or (time_ns == other_time_ns and order < other_order)
+
+
+@compilable
+def read_stock(world: Record) -> None:
+    """Note the three counts of every item."""
+    for item in range(world["items_room"]):
+        stock, row = item_at(world, item), stock_row_at(world, world["stock_row_count"])
+        row["at_ns"] = world["now_ns"]
+        row["available"] = stock["available"]
+        row["locked"] = stock["locked"]
+        row["sold"] = stock["sold"]
+        row["item"] = item
+        world["stock_row_count"] += 1
+
+
+@compilable
+def close(world: Record) -> int:
+    """The end of the sale: write what is still open, as far as there is room.
+
+    Call again while it returns ROOM. Requests without an answer are written in no special order.
+    """
+    for visit in range(world["visits_used"]):
+        entry = visit_at(world, visit)
+        if entry["visitor"] == NOBODY:
+            continue
+        if (
+            min(
+                world["request_rows_room"] - world["request_row_count"],
+                world["visit_rows_room"] - world["visit_row_count"],
+            )
+            < 1
+        ):
+            return _ROOM
+        if entry["waiting"]:
+            entry["waiting"] = 0
+            write_request(world, visit, ABSENT_NS, _TIMEOUT)
+        if not entry["left"]:
+            write_visit(world, visit, _CUT_OFF, ABSENT_NS)
+        note_holding(world, visit)
+        entry["visitor"] = NOBODY
+    while world["next_arrival"] < world["planned_room"]:
+        if world["visit_rows_room"] - world["visit_row_count"] < 1:
+            return _ROOM
+        write_planned(world, world["next_arrival"])
+        world["next_arrival"] += 1
+    return _END

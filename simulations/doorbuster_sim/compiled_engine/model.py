@@ -1,0 +1,122 @@
+"""Turns a scenario into the records that the compiled engine reads."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from doorbuster.behaviour import behaviour_of
+from doorbuster.compiling import plain
+from doorbuster.provider import provider_of
+from doorbuster.scenario.distributions import Constant, DistributionBook
+from doorbuster.scenario.model import Scenario
+from doorbuster.vocabulary import Action
+from doorbuster_sim import clock
+from doorbuster_sim.compiled_engine.layout import (
+    ITEM,
+    MODEL,
+    NOBODY,
+    PASSAGE,
+    POOL,
+    STEP,
+    Record,
+    Records,
+)
+
+_to_ns = plain(clock.to_ns)
+
+
+class ModelMemory:
+    """Owns the tables of a scenario; `record` holds their addresses, for compiled functions."""
+
+    def __init__(self, scenario: Scenario, seed: int, system_seed: int) -> None:
+        self._record = np.zeros(1, MODEL)
+        self._arrays: list[NDArray[Any]] = []
+        record, service = self.record, scenario.service
+        book = DistributionBook()
+        record["seed"], record["system_seed"] = seed, system_seed
+        record["channel_count"] = len(scenario.payments.channels)
+        record["network_row"] = book.add(service.network)
+        record["is_network_constant"] = isinstance(service.network, Constant)
+        record["lock_ns"] = _to_ns(scenario.shop.lock_time)
+        record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
+        record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
+        steps, passages = _steps_and_passages(scenario, book)
+        times, behaviour = book.tables(), behaviour_of(scenario, seed)
+        provider = provider_of(scenario.payments, seed)
+        self._put(
+            steps=steps,
+            passages=passages,
+            time_rows=times.rows,
+            time_knots=times.knots,
+            personas=behaviour.personas,
+            behaviour_rows=behaviour.distributions.rows,
+            behaviour_knots=behaviour.distributions.knots,
+            channels=provider.channels,
+            provider_rows=provider.distributions.rows,
+            provider_knots=provider.distributions.knots,
+        )
+
+    @property
+    def record(self) -> Record:
+        """The model as compiled functions take it."""
+        record: Record = self._record[0]
+        return record
+
+    def _put(self, **arrays: NDArray[Any]) -> None:
+        for name, array in arrays.items():
+            self._arrays.append(array)
+            self._record[name] = array.ctypes.data
+
+
+def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Records, Records]:
+    """Every action's place in the list of all passages, and that list."""
+    service, item_count = scenario.service, len(scenario.skus)
+    by_action = {
+        Action.BROWSE: service.browse,
+        Action.RESERVE: service.reserve,
+        Action.PAY: service.pay,
+        Action.POLL: service.poll or service.browse,
+    }
+    pool_counts = [item_count if station.per_item else 1 for station in service.stations]
+    first_pools = [0, *accumulate(pool_counts)]
+    names = [station.name for station in service.stations]
+    steps = np.zeros(len(Action), STEP)
+    rows: list[tuple[int, bool, int]] = []
+    for action, passages in by_action.items():
+        steps[action] = len(rows), len(passages)
+        for passage in passages:
+            station = names.index(passage.station)
+            per_item = service.stations[station].per_item
+            rows.append((first_pools[station], per_item, book.add(passage.time)))
+    return steps, np.array(rows, PASSAGE)
+
+
+def pools_of(scenario: Scenario) -> Records:
+    """All pools of servers, by station and, where it is per item, by item."""
+    rows = [
+        (station.servers, station.queue_limit)
+        for station in scenario.service.stations
+        for _ in range(len(scenario.skus) if station.per_item else 1)
+    ]
+    pools = np.zeros(len(rows), POOL)
+    pools["servers"], pools["queue_limit"] = np.array(rows, np.int64).T
+    pools["first_waiting"] = pools["last_waiting"] = NOBODY
+    return pools
+
+
+def items_of(scenario: Scenario) -> Records:
+    """All items with their stock available."""
+    items = np.zeros(len(scenario.shop.items), ITEM)
+    for record, item in zip(items, scenario.shop.items, strict=True):
+        record["initial"] = record["available"] = item.stock
+        record["limit"], record["price_cents"] = item.per_account_limit, item.price_cents
+    return items
+
+
+def timeouts_of(scenario: Scenario) -> list[int]:
+    """How long each persona waits for an answer, in nanoseconds."""
+    return [_to_ns(persona.request_timeout) for persona in scenario.crowd.personas.values()]

@@ -1,0 +1,176 @@
+"""One sale on the compiled engine: arrays in, calls of the event loop, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from doorbuster.compiling import plain
+from doorbuster.plan import Plan, Timetable
+from doorbuster.records.audit import Audit, ItemAudit
+from doorbuster.scenario.model import Scenario
+from doorbuster_sim import clock
+from doorbuster_sim.compiled_engine.accounts import NO_KEY, item_of_key
+from doorbuster_sim.compiled_engine.calendar import bucket_bits_for
+from doorbuster_sim.compiled_engine.growth import Memory
+from doorbuster_sim.compiled_engine.layout import PLANNED, Record, Records
+from doorbuster_sim.compiled_engine.ledger import count_overdue
+from doorbuster_sim.compiled_engine.loop import Pause, close, read_stock, run
+from doorbuster_sim.compiled_engine.model import (
+    ModelMemory,
+    items_of,
+    pools_of,
+    timeouts_of,
+)
+
+_to_ns = plain(clock.to_ns)
+_EVENTS_A_VISITOR = 14
+"""In the calendar, a guess: only the width of its buckets depends on it."""
+
+
+class Sink(Protocol):
+    """Takes the rows of a sale as they come."""
+
+    def requests(self, rows: Records) -> None:
+        """Requests in the order of their ends; at the end of the sale those without one."""
+
+    def visits(self, rows: Records) -> None:
+        """Visits in the order in which they end. Rows are only lent."""
+
+
+class CompiledSale:
+    """A sale under way. `run` once, then read its accounts."""
+
+    def __init__(
+        self, scenario: Scenario, timetable: Timetable, seed: int, system_seed: int, sink: Sink
+    ) -> None:
+        self._scenario = scenario
+        self._sink = sink
+        self._model = ModelMemory(scenario, seed, system_seed)
+        self._memory = Memory(items_of(scenario), pools_of(scenario), timeouts_of(scenario))
+        start_ns, end_ns = _to_ns(timetable.start_s), _to_ns(timetable.end_s)
+        self._span_ns = end_ns - start_ns
+        events_per_s = timetable.peak_rate_per_s * _EVENTS_A_VISITOR
+        self._memory.set_clock(start_ns, end_ns, bucket_bits_for(events_per_s, self._span_ns))
+        sweep_ns = self._model.record["sweep_ns"]
+        # At the opening and at whole multiples of the sweep after it.
+        self._world["next_sweep_ns"] = 0 if start_ns <= 0 else start_ns + -start_ns % sweep_ns
+
+    @property
+    def _world(self) -> Record:
+        return self._memory.record
+
+    def run(self, blocks: Iterable[Plan], progress: Callable[[float], None] | None = None) -> None:
+        """From the first arrival to the end of the sale."""
+        world, following = self._world, _with_last(blocks)
+        is_last = self._take_block(following)
+        while (pause := run(self._model.record, world, is_last)) != Pause.END:
+            if pause == Pause.CROWD:
+                is_last = self._take_block(following)
+            elif pause == Pause.ROOM:
+                self._hand_on()
+                self._memory.make_room()
+            if progress is not None:
+                progress(int(world["now_ns"]) / clock.NANOSECONDS)
+            self._check()
+        self._close()
+
+    def _take_block(self, blocks: Iterator[tuple[Plan, bool]]) -> bool:
+        """Put the next visitors in place; returns whether they are the last ones."""
+        plan, is_last = next(blocks)
+        planned = np.empty(plan.visitor_count, PLANNED)
+        for name in PLANNED.names or ():
+            planned[name] = getattr(plan, name)
+        self._memory.set_planned(plan.first_visitor, planned)
+        return is_last
+
+    def _close(self) -> None:
+        world = self._world
+        world["now_ns"] = world["end_ns"]
+        self._hand_on()
+        self._memory.make_room()
+        read_stock(world)
+        count_overdue(world, int(world["end_ns"] - self._model.record["sweep_ns"]))
+        while close(world) != Pause.END:
+            self._hand_on()
+        self._hand_on()
+        self._check()
+
+    def _hand_on(self) -> None:
+        self._sink.requests(self._memory.rows("request_rows"))
+        self._sink.visits(self._memory.rows("visit_rows"))
+        self._world["request_row_count"] = self._world["visit_row_count"] = 0
+
+    def _check(self) -> None:
+        assert not self._world["is_broken"], "the stock does not add up"
+
+    @property
+    def event_count(self) -> int:
+        """Events that were handled."""
+        return int(self._world["event_count"])
+
+    @property
+    def stock_rows(self) -> Records:
+        """All stock readings, ordered by time."""
+        return self._memory.rows("stock_rows")
+
+    def audit(self) -> Audit:
+        """The shop's own account of the sale, as a live target would give it."""
+        world, items = self._world, self._memory.array("items")
+        held = items["max_own_units"].copy()
+        accounts = self._memory.array("accounts")
+        accounts = accounts[accounts["key"] != NO_KEY]
+        if len(accounts):
+            np.maximum.at(held, plain(item_of_key)(accounts["key"]), accounts["units"])
+        return Audit(
+            items=[
+                ItemAudit(
+                    sku=sku,
+                    initial_units=item["initial"],
+                    available_units=item["available"],
+                    locked_units=item["locked"],
+                    sold_units=item["sold"],
+                    orders_paid=item["orders"],
+                    max_units_per_account=most,
+                    lapsed_locks=item["unpaid_locks"],
+                )
+                for sku, item, most in zip(self._scenario.skus, items, held.tolist(), strict=True)
+            ],
+            payments_captured=world["captured_count"],
+            captured_cents=world["captured_cents"],
+            # A lock in the middle of a payment is neither paid again nor released; `is_broken`.
+            orders_captured_twice=0,
+            payments_without_order=0,
+            paid_cents=int((items["sold"] * items["price_cents"]).sum()),
+        )
+
+    def station_uses(self) -> list[dict[str, Any]]:
+        """How busy each station was, for run.json."""
+        pools = iter(self._memory.array("pools"))
+        uses = []
+        for station in self._scenario.service.stations:
+            for sku in self._scenario.skus if station.per_item else [None]:
+                pool = next(pools)
+                available_ns = max(1, self._span_ns * station.servers)
+                uses.append(
+                    {
+                        "station": station.name,
+                        "item": sku,
+                        "utilisation": int(pool["busy_ns"]) / available_ns,
+                        "max_queue": int(pool["max_queue"]),
+                        "refused": int(pool["refused"]),
+                    }
+                )
+        return uses
+
+
+def _with_last(blocks: Iterable[Plan]) -> Iterator[tuple[Plan, bool]]:
+    """Each block, and whether it is the last one."""
+    blocks = iter(blocks)
+    block = next(blocks)
+    for following in blocks:
+        yield block, False
+        block = following
+    yield block, True

@@ -1,0 +1,253 @@
+"""The shop: stations, stock decisions and payments behind four steps."""
+
+from __future__ import annotations
+
+from doorbuster.compiling import compilable
+from doorbuster.draws import Purpose, sample_named
+from doorbuster.provider import provider_answer
+from doorbuster.scenario.service import MAX_PASSAGES
+from doorbuster.vocabulary import Action, Reply
+from doorbuster_sim.clock import to_ns
+from doorbuster_sim.compiled_engine.calendar import TO_VISITOR, push, push_lane
+from doorbuster_sim.compiled_engine.keeping import release, take_payment
+from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.ledger import (
+    PAID,
+    find_reservation,
+    has_lapsed,
+    reserve,
+    settle,
+)
+from doorbuster_sim.compiled_engine.places import (
+    item_at,
+    passage_at,
+    payment_at,
+    pool_at,
+    provider_at,
+    request_at,
+    reservation_at,
+    step_at,
+    times_of,
+    visit_at,
+)
+from doorbuster_sim.event_order import Rank, event_order
+
+_SERVICE = int(Purpose.SERVICE)
+_SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
+_PAYMENT_TIMEOUT, _REACH_VISITOR = int(Rank.PAYMENT_TIMEOUT), int(Rank.REACH_VISITOR)
+_BROWSE, _RESERVE, _PAY = int(Action.BROWSE), int(Action.RESERVE), int(Action.PAY)
+_OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
+_DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
+_OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
+
+
+@compilable
+def _answer(model: Record, world: Record, request: int, reply: int) -> None:
+    """Send a request's reply on its way back."""
+    entry = request_at(world, request)
+    entry["reply"] = reply
+    due_ns = world["now_ns"] + entry["way_back_ns"]
+    order = event_order(_REACH_VISITOR, entry["visitor"], entry["number"])
+    if model["is_network_constant"]:
+        push_lane(world, TO_VISITOR, due_ns, order, request)
+    else:
+        push(world, due_ns, order, request)
+
+
+@compilable
+def _start_service(world: Record, request: int) -> None:
+    entry = request_at(world, request)
+    due_ns = world["now_ns"] + entry["service_ns"]
+    push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
+
+
+@compilable
+def enter_station(model: Record, world: Record, request: int) -> None:
+    """A request joins the next station of its step: served at once, in the queue, or refused."""
+    entry = request_at(world, request)
+    step = step_at(model, entry["action"])
+    passage = passage_at(model, step["first_passage"] + entry["passage"])
+    attempt = entry["number"] * MAX_PASSAGES + entry["passage"]
+    service_s = sample_named(
+        times_of(model),
+        passage["time_row"],
+        model["system_seed"],
+        entry["visitor"],
+        _SERVICE,
+        attempt,
+    )
+    entry["service_ns"] = to_ns(service_s)
+    item = visit_at(world, entry["visit"])["item"]
+    entry["pool"] = passage["first_pool"] + item * passage["per_item"]
+    pool = pool_at(world, entry["pool"])
+    waiting = pool["present"] - pool["servers"]
+    if waiting < 0:
+        pool["present"] += 1
+        _start_service(world, request)
+        return
+    if waiting >= pool["queue_limit"]:
+        pool["refused"] += 1
+        _answer(model, world, request, _OVERLOADED)
+        return
+    pool["present"] += 1
+    pool["max_queue"] = max(pool["max_queue"], waiting + 1)
+    entry["next"] = NOBODY
+    if pool["first_waiting"] == NOBODY:
+        pool["first_waiting"] = request
+    else:
+        request_at(world, pool["last_waiting"])["next"] = request
+    pool["last_waiting"] = request
+
+
+@compilable
+def leave_station(model: Record, world: Record, request: int) -> None:
+    """A server is free for the next in line; the request goes on to its next station."""
+    entry = request_at(world, request)
+    pool = pool_at(world, entry["pool"])
+    pool["busy_ns"] += entry["service_ns"]
+    pool["present"] -= 1
+    first = pool["first_waiting"]
+    if first != NOBODY:
+        pool["first_waiting"] = request_at(world, first)["next"]
+        _start_service(world, first)
+    entry["passage"] += 1
+    if entry["passage"] < step_at(model, entry["action"])["passage_count"]:
+        enter_station(model, world, request)
+    else:
+        _decide(model, world, request)
+
+
+@compilable
+def _decide(model: Record, world: Record, request: int) -> None:
+    entry = request_at(world, request)
+    action = entry["action"]
+    if action == _BROWSE:
+        _answer(model, world, request, _show(world, entry["visit"]))
+    elif action == _RESERVE:
+        _answer(model, world, request, _reserve(model, world, request))
+    elif action == _PAY:
+        _pay(model, world, request)
+    else:
+        payment = _find_payment(world, entry["visit"], entry["logical_attempt"])
+        reply = _EXPIRED if payment == NOBODY else payment_at(world, payment)["reply"]
+        _answer(model, world, request, reply)
+
+
+@compilable
+def _show(world: Record, visit: int) -> int:
+    if world["now_ns"] < 0:
+        return _NOT_OPEN
+    return _OK if item_at(world, visit_at(world, visit)["item"])["available"] > 0 else _SOLD_OUT
+
+
+@compilable
+def _reserve(model: Record, world: Record, request: int) -> int:
+    entry = request_at(world, request)
+    if world["now_ns"] < 0:
+        return _NOT_OPEN
+    if find_reservation(world, entry["visit"], entry["logical_attempt"]) != NOBODY:
+        return _OK
+    return reserve(model, world, entry["visit"], entry["logical_attempt"])
+
+
+@compilable
+def _find_payment(world: Record, visit: int, attempt: int) -> int:
+    payment = visit_at(world, visit)["payment"]
+    while payment != NOBODY and payment_at(world, payment)["attempt"] != attempt:
+        payment = payment_at(world, payment)["next"]
+    return payment
+
+
+@compilable
+def _pay(model: Record, world: Record, request: int) -> None:
+    """Start a payment unless it runs already, and wait for the provider's word."""
+    entry, now_ns = request_at(world, request), world["now_ns"]
+    payment = _find_payment(world, entry["visit"], entry["logical_attempt"])
+    if payment == NOBODY:
+        reservation = find_reservation(world, entry["visit"], entry["reserving_attempt"])
+        if reservation == NOBODY or has_lapsed(world, reservation, now_ns):
+            _answer(model, world, request, _EXPIRED)
+            return
+        lock = reservation_at(world, reservation)
+        if lock["state"] == PAID or lock["payments_in_flight"] > 0:
+            # Paid already, or about to be: the shop refuses with a 409.
+            _answer(model, world, request, _ERROR)
+            return
+        payment = _charge(model, world, request, reservation)
+    owed = payment_at(world, payment)
+    if owed["reply"] != _PENDING:
+        _answer(model, world, request, owed["reply"])
+        return
+    entry["awaits_payment"] = 1
+    entry["next"] = owed["first_waiting"]
+    owed["first_waiting"] = request
+    due_ns = now_ns + model["payment_timeout_ns"]
+    order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
+    push(world, due_ns, order, request)
+
+
+@compilable
+def _charge(model: Record, world: Record, request: int, reservation: int) -> int:
+    """Call the provider, whose answer comes whether or not anybody waits; returns the payment."""
+    entry = request_at(world, request)
+    answer_s, approved = provider_answer(
+        provider_at(model), entry["visitor"], entry["channel"], entry["logical_attempt"]
+    )
+    payment = take_payment(world)
+    owed, buyer = payment_at(world, payment), visit_at(world, entry["visit"])
+    owed["visit"] = entry["visit"]
+    owed["attempt"] = entry["logical_attempt"]
+    owed["reply"] = _PENDING
+    owed["approved"] = 1 if approved else 0
+    owed["reservation"] = reservation
+    owed["first_waiting"] = NOBODY
+    owed["next"] = buyer["payment"]
+    buyer["payment"] = payment
+    buyer["references"] += 1
+    reservation_at(world, reservation)["payments_in_flight"] += 1
+    due_ns = world["now_ns"] + to_ns(answer_s)
+    order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
+    push(world, due_ns, order, payment)
+    return payment
+
+
+@compilable
+def hear_provider(model: Record, world: Record, payment: int) -> None:
+    """The provider has decided: settle, and answer everybody who waits."""
+    owed = payment_at(world, payment)
+    lock = reservation_at(world, owed["reservation"])
+    lock["payments_in_flight"] -= 1
+    owed["reply"] = _OK if owed["approved"] else _DECLINED
+    if owed["approved"]:
+        world["captured_count"] += 1
+        world["captured_cents"] += lock["units"] * item_at(world, lock["item"])["price_cents"]
+        settle(world, owed["reservation"])
+    request = owed["first_waiting"]
+    owed["first_waiting"] = NOBODY
+    while request != NOBODY:
+        entry = request_at(world, request)
+        following = entry["next"]
+        entry["awaits_payment"] = 0
+        _answer(model, world, request, owed["reply"])
+        request = following
+    release(world, owed["visit"])
+
+
+@compilable
+def stop_waiting(model: Record, world: Record, request: int, order: int) -> None:
+    """The shop no longer waits for the provider, unless it has answered meanwhile."""
+    entry = request_at(world, request)
+    if not entry["awaits_payment"]:
+        return
+    if event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"]) != order:
+        return
+    entry["awaits_payment"] = 0
+    owed = payment_at(world, _find_payment(world, entry["visit"], entry["logical_attempt"]))
+    if owed["first_waiting"] == request:
+        owed["first_waiting"] = entry["next"]
+    else:
+        before = owed["first_waiting"]
+        while request_at(world, before)["next"] != request:
+            before = request_at(world, before)["next"]
+        request_at(world, before)["next"] = entry["next"]
+    _answer(model, world, request, _PENDING)
