@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doorbuster.plan import Timetable, build_plan
+from doorbuster.plan.plan import COLUMNS
 from doorbuster.scenario import Scenario
 from doorbuster_sim import choose_engine, simulate_sale
+from doorbuster_sim.compiled_engine.layout import Records
+from doorbuster_sim.compiled_engine.sale import CompiledSale
 
 Build = Callable[..., Scenario]
 
@@ -171,6 +176,46 @@ def test_arrays_that_grow_change_nothing(small_scenario: Build) -> None:
     assert other.visits.equals(one.visits)
     assert other.requests.equals(one.requests)
     assert (other.audit, other.stations) == (one.audit, one.stations)
+
+
+def test_a_plan_in_blocks_leaves_the_same_rows(small_scenario: Build) -> None:
+    """The visitors come in pieces; a piece may be one visitor, or end between two of a moment."""
+    scenario = small_scenario(crowd={"load_factor": 6})
+    timetable = Timetable.of(scenario)
+    plan = build_plan(scenario, 3, timetable)
+    count = plan.visitor_count
+    cuts = [0, 1, count // 3, count // 3 + 1, count]
+    blocks = [
+        replace(
+            plan,
+            **{name: getattr(plan, name)[start:end] for name in COLUMNS},
+            first_visitor=start,
+        )
+        for start, end in pairwise(cuts)
+    ]
+    found = []
+    for pieces in ([plan], blocks):
+        rows = Rows()
+        sale = CompiledSale(scenario, timetable, 3, 3, rows)
+        sale.run(pieces)
+        accounts = sale.stock_rows.tobytes(), sale.audit(), sale.station_uses()
+        found.append((rows.request_rows, rows.visit_rows, accounts))
+    assert len(found[0][0]) > count == len(found[0][1])
+    assert found[0] == found[1]
+
+
+class Rows:
+    """Keeps all rows as they came."""
+
+    def __init__(self) -> None:
+        self.request_rows: list[bytes] = []
+        self.visit_rows: list[bytes] = []
+
+    def requests(self, rows: Records) -> None:
+        self.request_rows += [row.tobytes() for row in rows]
+
+    def visits(self, rows: Records) -> None:
+        self.visit_rows += [row.tobytes() for row in rows]
 
 
 def test_without_a_compiler_simpy_runs_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

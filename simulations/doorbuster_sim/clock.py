@@ -5,6 +5,8 @@ from __future__ import annotations
 from doorbuster.compiling import compilable
 
 NANOSECONDS = 1_000_000_000
+STOCK_READING_NS = NANOSECONDS // 2
+"""Time between two stock readings, the same as in the live world."""
 LONGEST_S = 4e9
 """127 years, after every sale: two such times still add up within 64 bits of nanoseconds."""
 

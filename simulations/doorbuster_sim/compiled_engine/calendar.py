@@ -33,7 +33,8 @@ LANE_COUNT = 2
 
 
 @compilable
-def _is_before(time_ns: int, order: int, other_time_ns: int, other_order: int) -> bool:
+def is_before(time_ns: int, order: int, other_time_ns: int, other_order: int) -> bool:
+    """Whether an event happens before another one."""
     return time_ns < other_time_ns or (time_ns == other_time_ns and order < other_order)
 
 
@@ -51,7 +52,7 @@ def _rise(near: Records, count: int, time_ns: int, order: int, payload: int) -> 
     while place > 0:
         parent = (place - 1) >> 1
         above = near[parent]
-        if not _is_before(time_ns, order, above["time_ns"], above["order"]):
+        if not is_before(time_ns, order, above["time_ns"], above["order"]):
             break
         near[place] = above
         place = parent
@@ -71,10 +72,10 @@ def _sink(near: Records, count: int) -> None:
         entry = near[child]
         if child + 1 < count:
             other = near[child + 1]
-            if _is_before(other["time_ns"], other["order"], entry["time_ns"], entry["order"]):
+            if is_before(other["time_ns"], other["order"], entry["time_ns"], entry["order"]):
                 child += 1
                 entry = other
-        if not _is_before(entry["time_ns"], entry["order"], time_ns, order):
+        if not is_before(entry["time_ns"], entry["order"], time_ns, order):
             break
         near[place] = entry
         place = child
@@ -190,7 +191,7 @@ def push_lane(world: Record, lane: int, time_ns: int, order: int, payload: int) 
     place = first + count
     while place > first:
         before = ring[(place - 1) & mask]
-        if _is_before(before["time_ns"], before["order"], time_ns, order):
+        if is_before(before["time_ns"], before["order"], time_ns, order):
             break
         ring[place & mask] = before
         place -= 1
@@ -229,6 +230,7 @@ __all__ = [
     "TO_VISITOR",
     "advance",
     "bucket_bits_for",
+    "is_before",
     "pop_lane",
     "pop_near",
     "push",

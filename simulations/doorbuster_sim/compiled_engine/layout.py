@@ -48,7 +48,9 @@ REQUEST = _records(
 )
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue."""
 
-RESERVATION = _records(i8="lapses_ns", i4="next visit item units attempt state payments_in_flight")
+RESERVATION = _records(
+    i8="lapses_ns", i4="next visit item units attempt state payments_in_flight captures"
+)
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
 
 PAYMENT = _records(i4="next visit attempt reply approved reservation first_waiting")
@@ -122,7 +124,7 @@ WORLD = _records(
     "first_visitor next_arrival first_lock lock_count held_lock_count account_count "
     "request_row_count visit_row_count stock_row_count "
     # the provider's ledger, and what the run has done
-    "captured_count captured_cents event_count is_broken",
+    "captured_count captured_cents captured_twice_count captured_late_count event_count is_broken",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts."""
 

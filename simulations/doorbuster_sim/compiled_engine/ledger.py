@@ -72,6 +72,7 @@ def reserve(model: Record, world: Record, visit: int, attempt: int) -> int:
     entry["attempt"] = attempt
     entry["state"] = LOCKED
     entry["payments_in_flight"] = 0
+    entry["captures"] = 0
     buyer["reservation"] = reservation
     buyer["references"] += 1
     end = world["first_lock"] + world["lock_count"]

@@ -6,12 +6,13 @@ from enum import IntEnum
 
 from doorbuster.compiling import compilable
 from doorbuster.vocabulary import Outcome, Reply
-from doorbuster_sim.clock import NANOSECONDS
+from doorbuster_sim.clock import STOCK_READING_NS
 from doorbuster_sim.compiled_engine.calendar import (
     NEVER_NS,
     TO_SHOP,
     TO_VISITOR,
     advance,
+    is_before,
     pop_lane,
     pop_near,
 )
@@ -47,8 +48,6 @@ from doorbuster_sim.compiled_engine.visits import (
 from doorbuster_sim.event_order import RANK_SHIFT, Rank, event_order
 from doorbuster_sim.tables import ABSENT_NS
 
-STOCK_READING_NS = NANOSECONDS // 2
-"""Time between two stock readings, the same as in the live world."""
 CALL_EVENTS = 1_000_000
 """Events of one call at most: between calls Ctrl-C is heard and progress is told."""
 EVENTS_EACH = 4
@@ -128,7 +127,7 @@ def _happen(model: Record, world: Record) -> bool:
         if ends["count"] > 0:
             entry = lane_of(world, lane)[ends["first"] & (world["requests_room"] - 1)]
             at_ns = entry["time_ns"]
-            if at_ns < time_ns or (at_ns == time_ns and entry["order"] < order):
+            if is_before(at_ns, entry["order"], time_ns, order):
                 time_ns, order, source = at_ns, entry["order"], lane
     alarm_ns = _alarm_ns(world)
     if world["near_count"] == 0:
@@ -136,7 +135,7 @@ def _happen(model: Record, world: Record) -> bool:
     if world["near_count"] > 0:
         entry = near_of(world)[0]
         at_ns = entry["time_ns"]
-        if at_ns < time_ns or (at_ns == time_ns and entry["order"] < order):
+        if is_before(at_ns, entry["order"], time_ns, order):
             time_ns, order, source = at_ns, entry["order"], _FROM_NEAR
     if alarm_ns <= time_ns:
         handled = _ring_alarm(model, world, time_ns, order)
@@ -206,19 +205,19 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
     rank, visit = 0, _find_deadline(world)
     if visit != NOBODY:
         at_ns = world["deadline_bound_ns"]
-        if _comes_first(at_ns, deadline_order(world, visit), time_ns, order):
+        if is_before(at_ns, deadline_order(world, visit), time_ns, order):
             rank, time_ns, order = _REQUEST_TIMEOUT, at_ns, deadline_order(world, visit)
     at_ns, at_order = world["next_sweep_ns"], event_order(_SWEEP, 0, 0)
-    if _comes_first(at_ns, at_order, time_ns, order):
+    if is_before(at_ns, at_order, time_ns, order):
         rank, time_ns, order = _SWEEP, at_ns, at_order
     at_ns, at_order = world["next_reading_ns"], event_order(_STOCK_READING, 0, 0)
-    if _comes_first(at_ns, at_order, time_ns, order):
+    if is_before(at_ns, at_order, time_ns, order):
         rank, time_ns, order = _STOCK_READING, at_ns, at_order
     row = world["next_arrival"]
     if row < world["planned_room"]:
         at_ns = max(planned_at(world, row)["arrival_ns"], world["start_ns"])
         at_order = event_order(_SEND, world["first_visitor"] + row, 0)
-        if _comes_first(at_ns, at_order, time_ns, order):
+        if is_before(at_ns, at_order, time_ns, order):
             rank, time_ns, order = _SEND, at_ns, at_order
     if rank == 0:
         return 0
@@ -238,11 +237,6 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
     else:
         give_up_waiting(model, world, visit)
     return 1
-
-
-@compilable
-def _comes_first(time_ns: int, order: int, other_time_ns: int, other_order: int) -> bool:
-    return time_ns < other_time_ns or (time_ns == other_time_ns and order < other_order)
 
 
 @compilable

@@ -140,9 +140,8 @@ class CompiledSale:
             ],
             payments_captured=world["captured_count"],
             captured_cents=world["captured_cents"],
-            # A lock in the middle of a payment is neither paid again nor released; `is_broken`.
-            orders_captured_twice=0,
-            payments_without_order=0,
+            orders_captured_twice=world["captured_twice_count"],
+            payments_without_order=world["captured_late_count"],
             paid_cents=int((items["sold"] * items["price_cents"]).sum()),
         )
 

@@ -13,6 +13,7 @@ from doorbuster_sim.compiled_engine.keeping import release, take_payment
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.ledger import (
     PAID,
+    RELEASED,
     find_reservation,
     has_lapsed,
     reserve,
@@ -221,6 +222,9 @@ def hear_provider(model: Record, world: Record, payment: int) -> None:
     if owed["approved"]:
         world["captured_count"] += 1
         world["captured_cents"] += lock["units"] * item_at(world, lock["item"])["price_cents"]
+        lock["captures"] += 1
+        world["captured_twice_count"] += 1 if lock["captures"] == 2 else 0  # noqa: PLR2004
+        world["captured_late_count"] += 1 if lock["state"] == RELEASED else 0
         settle(world, owed["reservation"])
     request = owed["first_waiting"]
     owed["first_waiting"] = NOBODY

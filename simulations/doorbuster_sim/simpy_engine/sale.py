@@ -13,7 +13,7 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.visitor import VisitState, first_step, next_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
-from doorbuster_sim.clock import NANOSECONDS
+from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.sale import SimulatedSale
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
@@ -23,8 +23,6 @@ from doorbuster_sim.simpy_engine.stations import Waiting
 from doorbuster_sim.tables import ABSENT_NS, requests_table, stock_table, visits_table
 
 _NETWORK = int(Purpose.NETWORK)  # Compiled functions take plain integers far faster.
-STOCK_READING_NS = NANOSECONDS // 2
-"""Time between two stock readings, the same as in the live world."""
 
 
 def run_sale(
