@@ -1,0 +1,427 @@
+"""Whole scenarios from Hypothesis: every corner of the model, at a size that runs in some 20 ms.
+
+All times of one scenario are multiples of one tick, out of a short list. Constant times then meet
+in one nanosecond all the time, and with a tick of a nanosecond so do drawn ones. A phase of a few
+nanoseconds brings its whole crowd at once. The load factor is computed from the wanted crowd, so
+no shape or window can make an example large.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
+from doorbuster.scenario import Scenario
+from doorbuster.scenario.cross_check import cross_check
+from doorbuster_sim import SimulatedSale, simulate_sale
+from doorbuster_sim.engines import Engine
+
+Mapping = dict[str, Any]
+
+CROWD = (5, 1, 2, 20, 20, 40, 40, 80, 120)
+"""Visitors expected in one run."""
+NORMAL_LOAD_PER_S = 1000.0
+MAX_LOAD_FACTOR = 10_000
+
+
+class Ns(float):
+    """A time in nanoseconds, fractions allowed, before it is written with a unit."""
+
+    def written(self, scale: float) -> str:
+        """The text in a scenario file that is exactly this time."""
+        digits = f"{float(self) * scale / 1000:.7f}".rstrip("0").rstrip(".")
+        return f"{digits}us"
+
+
+def written(draft: Any, scale: float = 1.0) -> Any:
+    """A draft as it stands in a file, all its times multiplied by a factor."""
+    if isinstance(draft, Ns):
+        return draft.written(scale)
+    if isinstance(draft, dict):
+        return {key: written(value, scale) for key, value in draft.items()}
+    if isinstance(draft, list):
+        return [written(value, scale) for value in draft]
+    return draft
+
+
+@dataclass(frozen=True, repr=False)
+class Whole:
+    """One generated scenario with the settings of its run."""
+
+    file: Mapping
+    """The scenario as in its file."""
+    seed: int
+    system_seed: int | None = None
+    load_factor: float | None = None
+    window: tuple[float, float] | None = None
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The validated model."""
+        return Scenario.model_validate(self.file)
+
+    @cached_property
+    def timetable(self) -> Timetable:
+        """When how many come in this run."""
+        return Timetable.of(self.scenario, load_factor=self.load_factor, window=self.window)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Who comes in this run."""
+        return build_plan(self.scenario, self.seed, self.timetable)
+
+    def sale(self, engine: Engine = "simpy") -> SimulatedSale:
+        """The simulated sale."""
+        return simulate_sale(
+            self.scenario,
+            self.plan,
+            self.timetable,
+            seed=self.seed,
+            system_seed=self.system_seed,
+            engine=engine,
+        )
+
+    def __repr__(self) -> str:
+        """Scenario and settings as text to copy."""
+        text, yaml = io.StringIO(), YAML()
+        yaml.width = 100
+        yaml.dump(self.file, text)
+        return (
+            f"# seed={self.seed} system_seed={self.system_seed} "
+            f"load_factor={self.load_factor!r} window={self.window}\n{text.getvalue()}"
+        )
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        """Hypothesis prints a failing example by this."""
+        printer.text(f"\n{self!r}")
+
+
+class Style(NamedTuple):
+    """What kind of times one scenario has."""
+
+    tick_ns: int
+    multiples: Sequence[float]
+    families: Sequence[str]
+    """Kinds of distributions, each as often as it stands here."""
+
+
+WHOLE_MULTIPLES = (1, 2, 3, 5, 8, 1, 2)
+ODD_MULTIPLES = (0.4, 0.05, 1.37, 2.9, 0.731)
+TICKS_NS = (
+    *(1, 1, 4, 1_000, 1_000_000, 7_300_001),
+    *(12_500_000, 250_000_000, 500_000_000, 500_000_000),
+)
+"""The last four are parts of the interval between two stock readings."""
+YEARS_NS = 1e17
+"""As the scale of a wild distribution: from milliseconds to more nanoseconds than 64 bits hold."""
+FAMILIES = ("constant", "uniform", "exponential", "lognormal", "weibull", "empirical")
+MOSTLY_CONSTANT = ("constant",) * 10 + ("uniform", "empirical")
+STYLES = (
+    *(Style(tick_ns, WHOLE_MULTIPLES, MOSTLY_CONSTANT) for tick_ns in TICKS_NS),
+    *(Style(tick_ns, WHOLE_MULTIPLES + ODD_MULTIPLES, FAMILIES) for tick_ns in TICKS_NS),
+    # In step with the stock readings as well.
+    *(Style(tick_ns, WHOLE_MULTIPLES, ("constant",)) for tick_ns in TICKS_NS[-3:] * 3),
+)
+LOCKSTEP = Style(tick_ns=15_625_000, multiples=WHOLE_MULTIPLES, families=("constant",))
+"""Only constant times, in whole multiples of 2**-6 s: doubling them doubles every nanosecond."""
+
+PAGE_BYTES = 16
+
+
+class _Pen:
+    """Draws the pieces of one scenario in its style.
+
+    Every choice is a byte. Hypothesis draws them by the page: that is some ten times faster than
+    a draw for each, spreads the choices evenly, and still shrinks each byte to 0, which stands for
+    the first and simplest value. A piece of the scenario begins on a new page.
+    """
+
+    def __init__(self, draw: st.DrawFn, style: Style | None) -> None:
+        self._draw = draw
+        self._page = b""
+        self.style: Style = self.pick(STYLES) if style is None else style
+
+    def new_page(self) -> None:
+        """Leave what was drawn and not used."""
+        self._page = b""
+
+    def pick(self, values: Sequence[Any]) -> Any:
+        """One of some values; the first is the simplest."""
+        if not self._page:
+            self._page = self._draw(st.binary(min_size=PAGE_BYTES, max_size=PAGE_BYTES))
+        choice, self._page = self._page[0], self._page[1:]
+        return values[choice % len(values)]
+
+    def ticks(self, *multiples: float) -> Ns:
+        """One of some multiples of the tick."""
+        return Ns(self.pick(multiples) * self.style.tick_ns)
+
+    def time(self, *more: float) -> Ns:
+        """A time above zero in the style of the scenario, or one of some more multiples."""
+        return self.ticks(*self.style.multiples, *more)
+
+    def times(self, *more: float) -> Any:
+        """A distribution of times; each of its parameters is a time or one of some more."""
+        kind = self.pick(self.style.families)
+        if kind == "constant":
+            return self.time(*more)
+        if kind == "uniform":
+            low = self.time(*more)
+            return {"kind": kind, "low": low, "high": Ns(low + self.time(0))}
+        if kind == "exponential":
+            return {"kind": kind, "mean": self.time()}
+        if kind == "lognormal":
+            return {"kind": kind, "median": self.time(), "sigma": self.pick((0.3, 1.0, 5.0))}
+        if kind == "weibull":
+            if self.pick((True, False)):
+                return {"kind": kind, "scale": self.time(), "shape": self.pick((0.7, 3.0, 20.0))}
+            return {"kind": kind, "scale": Ns(self.pick((1e7, YEARS_NS))), "shape": 0.1}
+        low, middle = self.time(*more), self.time(0)
+        end = [1.0, Ns(low + middle + self.time(0))]
+        knots = [[0.25, Ns(low + middle)], [0.75, Ns(low + middle)]]
+        return {"kind": "empirical", "quantiles": [[0.0, low], *knots, end]}
+
+    def weights(self, names: Sequence[str]) -> Mapping:
+        """Nothing, or weights of some of the names, the first never 0."""
+        if self.pick((True, True, False)):
+            return {}
+        return {name: self.pick((1, 2) if name == names[0] else (1, 0, 3)) for name in names}
+
+
+def _shop(pen: _Pen, skus: Sequence[str]) -> Mapping:
+    pen.new_page()
+    return {
+        "lock_time": pen.time(13, 40) if pen.pick((False, True)) else pen.ticks(1000),
+        # At least a nanosecond: at less the clock of whole nanoseconds would stand still.
+        "release_sweep": Ns(max(1.0, pen.ticks(1, 2, 3, 5, 0.5, 1.37, 7.77, 50))),
+        "items": [
+            {
+                "sku": sku,
+                "stock": pen.pick((2, 0, 1, 3, 8, 20, 1000)),
+                "price": pen.pick((1, 0, 499.99)),
+                "per_account_limit": pen.pick((1, 2, 3)),
+            }
+            for sku in skus
+        ],
+    }
+
+
+def _persona(pen: _Pen, shop: Mapping, skus: Sequence[str], channels: Sequence[str]) -> Mapping:
+    pen.new_page()
+    wants = pen.weights(skus)
+    limits = [
+        item["per_account_limit"] for item in shop["items"] if wants.get(item["sku"], not wants)
+    ]
+    same = pen.pick((0.25, 0.0, 1.0, 0.5))
+    return {
+        "share": pen.pick((1, 2)),
+        "wants": wants,
+        "quantity": min(pen.pick((1, 1, 2)), max(limits)),
+        "buy_fraction": pen.pick((1.0, 1.0, 1.0, 1.0, 0.5, 0.0)),
+        "think_time": pen.times(0),
+        "refresh_gap": pen.times(0, 0),
+        "refresh_limit": pen.pick((6, 0, 1, 2)),
+        "restock_refresh_limit": pen.pick((0, 1, 4)),
+        "request_timeout": pen.time(20) if pen.pick((False, False, True)) else pen.ticks(1000),
+        "retry_limit": pen.pick((1, 0, 3, 5)),
+        "retry_wait": pen.times(0, 0),
+        "patience": pen.times(13, 20) if pen.pick((False, False, True)) else pen.ticks(1000),
+        "payment_time": pen.times(0),
+        "unpaid_fraction": pen.pick((0.0, 0.0, 0.0, 0.3, 1.0)),
+        "payment_attempt_limit": pen.pick((3, 1, 2)),
+        "retry_same_fraction": same,
+        "retry_other_fraction": min(pen.pick((0.34, 0.0, 1.0)), 1.0 - same),
+        "poll_gap": pen.times(0),
+        "poll_limit": pen.pick((2, 0, 1, 5)),
+        "channels": pen.weights(channels),
+        "identities": {"accounts": pen.pick((None, None, 1, 2, 5))},
+    }
+
+
+def _phases(pen: _Pen, personas: Sequence[str]) -> list[Mapping]:
+    """One to four phases with gaps, from before the opening, across it or after it."""
+    pen.new_page()
+    start = float(pen.ticks(0, 0, -1, -3, -8, 2, 5)) - pen.pick((0, 0, 0, 0, 2))
+    phases = []
+    for number in range(pen.pick((1, 2, 3, 4))):
+        pen.new_page()
+        is_burst = pen.pick((True, False))
+        duration = Ns(pen.pick((0.4, 0.4, 0.4, 5, 40))) if is_burst else pen.ticks(1, 3, 8, 20)
+        level = pen.pick((1, 2, 5)) / (duration * 1e-9 * NORMAL_LOAD_PER_S)
+        phases.append(
+            {
+                "name": f"phase-{number}",
+                "start": Ns(start),
+                "duration": duration,
+                "shape": _shape(pen, level, duration),
+                "mix": pen.weights(personas),
+            }
+        )
+        start += duration + pen.ticks(0, 0, 1, 5)
+    return phases
+
+
+def _shape(pen: _Pen, level: float, duration: Ns) -> Mapping:
+    """A shape whose mean level is near the given one."""
+    kind = pen.pick(("constant", "constant", "ramp", "pulse", "zero_hour"))
+    if kind == "constant":
+        return {"kind": kind, "level": level}
+    if kind == "ramp":
+        return {"kind": kind, "from": 2 * level, "to": 0.0}
+    third = Ns(duration / 3)
+    if kind == "pulse":
+        return {"kind": kind, "base": level, "peak": 2 * level, "at": third, "fall": third}
+    return {"kind": kind, "peak": 2 * level, "half_life": third, "floor": level}
+
+
+def _payments(pen: _Pen, channels: Sequence[str]) -> Mapping:
+    pen.new_page()
+    return {
+        "timeout": pen.time(13, 1000),
+        "channels": [
+            {
+                "name": name,
+                "share": pen.pick((1, 3)),
+                "latency": pen.times(0, 13),
+                "decline_fraction": pen.pick((0.0, 0.0, 0.3, 0.7, 1.0)),
+                "late_fraction": pen.pick((0.0, 0.0, 0.3, 1.0)),
+                "late_by": pen.times(0, 13),
+            }
+            for name in channels
+        ],
+    }
+
+
+def _service(pen: _Pen) -> Mapping:
+    pen.new_page()
+    names = ["web", "row", "db"][: pen.pick((1, 2, 3))]
+    stations = [
+        {
+            "name": name,
+            "servers": pen.pick((2, 1, 1, 3, 8, 100)),
+            "queue_limit": pen.pick((2048, 2048, 2048, 5, 2, 1, 0)),
+            "per_item": pen.pick((False, True)),
+        }
+        for name in names
+    ]
+    steps: Mapping = {
+        step: [
+            {"station": pen.pick(names), "time": _service_time(pen)}
+            for _ in range(pen.pick((1, 1, 1, 1, 2, 2, 3, 16)))
+        ]
+        for step in ("browse", "reserve", "pay", "poll")
+    }
+    if pen.pick((True, False)):
+        del steps["poll"]
+    return {"network": pen.times(0, 0, 0), "stations": stations, **steps}
+
+
+def _service_time(pen: _Pen) -> Any:
+    """Mostly short, so that somebody gets through to pay; the shortest is no time at all."""
+    if pen.pick((False, False, False, True)):
+        return pen.times()
+    return pen.pick((Ns(0.4), pen.time()))
+
+
+def _let_everybody_pay(pen: _Pen, draft: Mapping) -> None:
+    """Take away what stands between the crowd and the payment, where much can happen."""
+    for item in draft["shop"]["items"]:
+        item.update(stock=1000, per_account_limit=3)
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, unpaid_fraction=0.0, refresh_limit=6, retry_limit=5)
+        persona.update(patience=pen.ticks(1000), poll_limit=5)
+        persona["request_timeout"] = pen.ticks(1000, 1000, 1, 3, 13)
+    at_once = [{"station": "web", "time": Ns(0.4)}]
+    draft["service"].update(browse=at_once, reserve=at_once)
+    if pen.pick((True, False)):
+        # All payments are pending, so that polls are what may fail.
+        draft["payments"]["timeout"] = pen.ticks(1)
+        for channel in draft["payments"]["channels"]:
+            channel["latency"] = pen.ticks(2, 5, 13)
+        draft["service"]["pay"] = at_once
+        draft["service"]["poll"] = [{"station": "row", "time": pen.times()}]
+        row = {"name": "row", "servers": 1, "queue_limit": pen.pick((2048, 1))}
+        draft["service"]["stations"][1:2] = [row]
+    else:
+        # Locks lapse during payments that are declined.
+        draft["shop"].update(lock_time=pen.ticks(3, 1, 2), release_sweep=pen.ticks(1, 2, 5))
+        for channel in draft["payments"]["channels"]:
+            channel.update(decline_fraction=0.7, latency=pen.ticks(3, 2, 5, 8))
+
+
+def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
+    """No window, or one from the start of a phase to the end or the middle of a later one."""
+    pen.new_page()
+    if pen.pick((True, True, True, False)):
+        return None
+    first = pen.pick(range(len(phases)))
+    last = pen.pick(range(first, len(phases)))
+    length = phases[last]["duration"] * pen.pick((1.0, 0.5))
+    start, end = phases[first]["start"], phases[last]["start"] + length
+    return start * 1e-9, end * 1e-9
+
+
+def draft_of(pen: _Pen) -> Mapping:
+    """A scenario before its times are written and its crowd is measured."""
+    skus = ["a", "b", "c"][: pen.pick((1, 2, 3))]
+    personas = ["fan", "bot", "holder"][: pen.pick((1, 2, 3))]
+    channels = ["card", "wallet", "credit"][: pen.pick((1, 2, 3))]
+    shop = _shop(pen, skus)
+    crowd = {
+        "normal_load_per_s": NORMAL_LOAD_PER_S,
+        "load_factor": 1.0,
+        "phases": _phases(pen, personas),
+        "personas": {name: _persona(pen, shop, skus, channels) for name in personas},
+        "drain": pen.ticks(100, 0, 20, 100, 400),
+    }
+    draft = {
+        "version": 1,
+        "name": "whole",
+        "shop": shop,
+        "crowd": crowd,
+        "payments": _payments(pen, channels),
+        "service": _service(pen),
+    }
+    if pen.pick((False, True, False)):
+        _let_everybody_pay(pen, draft)
+    return draft
+
+
+@st.composite
+def whole_scenarios(draw: st.DrawFn, style: Style | None = None) -> Whole:
+    """A scenario in which `check` finds nothing, with the settings of one run.
+
+    style: the times of every scenario; default: each has its own.
+    """
+    pen = _Pen(draw, style)
+    draft = draft_of(pen)
+    window = _window(pen, draft["crowd"]["phases"])
+    seed = draw(st.integers(0, 2**63 - 1))
+    system_seed = draw(st.none() | st.integers(0, 2**63 - 1))
+    whole = Whole(written(draft), seed, system_seed, load_factor=1.0, window=window)
+    load_factor = pen.pick(CROWD) / whole.timetable.expected_visitors
+    if load_factor > MAX_LOAD_FACTOR or pen.pick((False, True)):
+        whole = replace(whole, load_factor=load_factor)
+    else:
+        draft["crowd"]["load_factor"] = load_factor
+        whole = replace(whole, file=written(draft), load_factor=None)
+    assert cross_check(whole.scenario) == []
+    return somebody_comes(whole)
+
+
+def somebody_comes(whole: Whole) -> Whole:
+    """The same run under the first seed, from its own on, whose plan is not empty."""
+    while True:
+        try:
+            assert whole.plan.visitor_count
+        except EmptyPlanError:
+            whole = replace(whole, seed=(whole.seed + 1) % 2**63)
+        else:
+            return whole
