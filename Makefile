@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types schema lock clean
+.PHONY: help demo test agree check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop,
 # Not `python -m pytest`: that makes the folders at the root (tests, results, ...) importable.
 test: $(STAMP) ## run the tests
 	$(BIN)/pytest $(ARGS)
+
+# For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
+agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes
+	DOORBUSTER_FRESH=1 DOORBUSTER_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/pytest tests/test_engines_agree.py -k leave_the_same_records $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 

@@ -120,7 +120,7 @@ TICKS_NS = (
 )
 """The last four are parts of the interval between two stock readings."""
 YEARS_NS = 1e17
-"""As the scale of a wild distribution: from milliseconds to more nanoseconds than 64 bits hold."""
+"""As the scale of a wild distribution: from milliseconds to beyond the longest of all times."""
 FAMILIES = ("constant", "uniform", "exponential", "lognormal", "weibull", "empirical")
 MOSTLY_CONSTANT = ("constant",) * 10 + ("uniform", "empirical")
 STYLES = (
