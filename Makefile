@@ -26,7 +26,7 @@ test: $(STAMP) ## run the tests
 
 # For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
 agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes
-	DOORBUSTER_FRESH=1 DOORBUSTER_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/pytest tests/test_engines_agree.py -k leave_the_same_records $(ARGS)
+	DOORBUSTER_FRESH=1 DOORBUSTER_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/pytest tests/test_engines_agree.py -k leave_the_same_records -o faulthandler_timeout=0 $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 
