@@ -7,8 +7,13 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from doorbuster.scenario import Scenario
+
+# No test judges a time: the machine may be busy, and the first example may compile.
+settings.register_profile("doorbuster", deadline=None)
+settings.load_profile("doorbuster")
 
 Change = dict[str, Any]
 

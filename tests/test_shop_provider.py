@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -42,7 +42,6 @@ def demand(key: str, *, channel: str = "quick", means: str = "m", reference: str
     return Demand(key, channel, means, 100, reference)
 
 
-@settings(deadline=None)  # The first example may compile.
 @given(visitor=st.integers(0, 10**17), attempt=st.integers(0, 99), now_s=st.floats(0, 1e10))
 def test_test_means_name_the_draw(visitor: int, attempt: int, now_s: float) -> None:
     """`test-<visitor>-<attempt>` gets the very answer that the simulation computes."""

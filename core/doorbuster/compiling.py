@@ -1,4 +1,4 @@
-"""One decorator for functions that run both as plain Python and compiled by Numba."""
+"""Decorators for functions that run both as plain Python and compiled by Numba."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def compilable(function: _F) -> _F:
     everywhere, without importing Numba (1.5 s): for processes that must start at once. Fast-math
     stays off: both forms must agree bit for bit.
     """
+    return _compiled(function, is_inlined=False)
+
+
+def inlined(function: _F) -> _F:
+    """`compilable`, and copied into every compiled caller: for small functions on hot paths.
+
+    A call copies a record or a table of distributions as up to 35 words onto the stack.
+    """
+    return _compiled(function, is_inlined=True)
+
+
+def _compiled(function: _F, *, is_inlined: bool) -> _F:
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         return function
     from numba import njit  # noqa: PLC0415 - not needed in the plain form
@@ -28,9 +40,9 @@ def compilable(function: _F) -> _F:
     before = config.CACHE_DIR
     config.CACHE_DIR = before or _cache_folder(Path(function.__code__.co_filename))
     try:
-        return cast("_F", njit(cache=True)(function))
+        return cast("_F", njit(cache=True, forceinline=is_inlined)(function))
     except RuntimeError:  # Numba found no writable place for its cache: compile in memory.
-        return cast("_F", njit(function))
+        return cast("_F", njit(forceinline=is_inlined)(function))
     finally:
         config.CACHE_DIR = before
 

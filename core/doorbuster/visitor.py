@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import inlined
 from doorbuster.draws.philox import draw
 from doorbuster.draws.purposes import Purpose
 from doorbuster.draws.quantiles import DistributionTables, sample_named
@@ -110,13 +110,13 @@ Step = tuple[VisitState, int, float]
 """The visitor's new state, its next action, and the wait before it in seconds."""
 
 
-@compilable
+@inlined
 def first_step(channel: int) -> Step:
     """A visitor arrives and opens the product page at once."""
     return VisitState(_BROWSE, 0, 0, 0, 0, 0, 0, channel, _UNDECIDED), _BROWSE, 0.0
 
 
-@compilable
+@inlined
 def _moved(
     state: VisitState,
     action: int,
@@ -143,18 +143,18 @@ def _moved(
     )
 
 
-@compilable
+@inlined
 def _leave(state: VisitState, outcome: int) -> Step:
     return _moved(state, _LEAVE, state.channel, outcome), _LEAVE, 0.0
 
 
-@compilable
+@inlined
 def _time_s(behaviour: Behaviour, visitor: int, row: int, purpose: int, count: int) -> float:
     """One time of this visitor, from distribution `row`."""
     return sample_named(behaviour.distributions, row, behaviour.seed, visitor, purpose, count)
 
 
-@compilable
+@inlined
 def _refresh(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """Look again at a sale that has not opened, or leave when the looks are used up."""
     traits = behaviour.personas[persona]
@@ -165,7 +165,7 @@ def _refresh(behaviour: Behaviour, visitor: int, persona: int, state: VisitState
     return _moved(state, _BROWSE, state.channel, refreshes=1), _BROWSE, gap_s
 
 
-@compilable
+@inlined
 def _hope_for_restock(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """Look again at a sold-out item, or leave. A reservation after it is a new attempt."""
     traits = behaviour.personas[persona]
@@ -178,7 +178,7 @@ def _hope_for_restock(behaviour: Behaviour, visitor: int, persona: int, state: V
     return state, _BROWSE, gap_s
 
 
-@compilable
+@inlined
 def _retry(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """Repeat a failed request as the same logical attempt, or leave after too many failures."""
     traits = behaviour.personas[persona]
@@ -188,7 +188,7 @@ def _retry(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) 
     return _moved(state, state.action, state.channel, failures=1), state.action, wait_s
 
 
-@compilable
+@inlined
 def _after_page(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """The page offers the item: leave, or think and press the button."""
     traits = behaviour.personas[persona]
@@ -198,7 +198,7 @@ def _after_page(behaviour: Behaviour, visitor: int, persona: int, state: VisitSt
     return _moved(state, _RESERVE, state.channel), _RESERVE, think_s
 
 
-@compilable
+@inlined
 def _after_reservation(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """The stock is locked: pay after a while, or never."""
     traits = behaviour.personas[persona]
@@ -208,7 +208,7 @@ def _after_reservation(behaviour: Behaviour, visitor: int, persona: int, state: 
     return _moved(state, _PAY, state.channel), _PAY, wait_s
 
 
-@compilable
+@inlined
 def _after_decline(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """The provider refuses: the same means again, another one, or leave."""
     traits = behaviour.personas[persona]
@@ -229,7 +229,7 @@ def _after_decline(behaviour: Behaviour, visitor: int, persona: int, state: Visi
     return _moved(state, _PAY, channel, declines=1), _PAY, wait_s
 
 
-@compilable
+@inlined
 def _after_pending(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
     """The payment's outcome is open: ask again, or leave when the looks are used up."""
     traits = behaviour.personas[persona]
@@ -239,7 +239,7 @@ def _after_pending(behaviour: Behaviour, visitor: int, persona: int, state: Visi
     return _moved(state, _POLL, state.channel, polls=1), _POLL, gap_s
 
 
-@compilable
+@inlined
 def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, reply: int) -> Step:
     """What the visitor would do if it had all the time in the world."""
     if reply == _OK:
@@ -265,7 +265,7 @@ def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, 
     return _retry(behaviour, visitor, persona, state)
 
 
-@compilable
+@inlined
 def next_step(
     behaviour: Behaviour,
     visitor: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import inlined
 
 NANOSECONDS = 1_000_000_000
 STOCK_READING_NS = NANOSECONDS // 2
@@ -11,13 +11,13 @@ LONGEST_S = 4e9
 """127 years, after every sale: two such times still add up within 64 bits of nanoseconds."""
 
 
-@compilable
+@inlined
 def to_ns(seconds: float) -> int:
     """The nearest whole nanosecond; heavy tails reach further than any clock and are cut there."""
     return round(min(seconds, LONGEST_S) * NANOSECONDS)
 
 
-@compilable
+@inlined
 def to_s(nanoseconds: int) -> float:
     """Seconds, for records."""
     return nanoseconds / NANOSECONDS

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import inlined
 
 
 class Rank(IntEnum):
@@ -41,7 +41,7 @@ RANK_SHIFT = NUMBER_BITS + VISITOR_BITS
 """`order >> RANK_SHIFT` is the rank."""
 
 
-@compilable
+@inlined
 def event_order(rank: int, visitor: int, number: int) -> int:
     """The second sorting key of an event after its time, as one whole number.
 

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from doorbuster.compiling import compilable
 
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _INVERSE_LN2 = 1.44269504088896338700e00
 _SQRT_HALF = 0.70710678118654752440
+_LARGEST_POWER = 1010
+# Scaling by a power of two is exact; a table is read faster than `ldexp` is called.
+_POWERS_OF_TWO = np.array([math.ldexp(1.0, k) for k in range(-_LARGEST_POWER, _LARGEST_POWER + 1)])
 
 
 @compilable
@@ -66,7 +71,7 @@ def exp(x: float) -> float:
         )
     )
     y = 1.0 - ((low - (r * c) / (2.0 - c)) - high)
-    return math.ldexp(y, int(k))
+    return y * float(_POWERS_OF_TWO[int(k) + _LARGEST_POWER])
 
 
 # AS 241, PPND16: where the three regions end, and their coefficients, highest power first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 
 _ROUND_COUNT = 10
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -18,7 +18,7 @@ _MASK_32 = 0xFFFFFFFF
 _TWO_POW_26, _TWO_POW_MINUS_53 = 67108864.0, 2.0**-53
 
 
-@compilable
+@inlined
 def _multiply_high_low(multiplier: int, value: int) -> tuple[int, int]:
     """The upper and lower 32 bits of a 32 by 32 bit product.
 
@@ -29,7 +29,7 @@ def _multiply_high_low(multiplier: int, value: int) -> tuple[int, int]:
     return (product >> 32) & _MASK_32, product & _MASK_32
 
 
-@compilable
+@inlined
 def philox4x32(
     counter_0: int, counter_1: int, counter_2: int, counter_3: int, key_0: int, key_1: int
 ) -> tuple[int, int, int, int]:
@@ -52,7 +52,7 @@ def philox4x32(
     return counter_0, counter_1, counter_2, counter_3
 
 
-@compilable
+@inlined
 def draw(seed: int, visitor: int, purpose: int, attempt: int) -> float:
     """A uniform number in [0, 1) that depends on its four names and on nothing else.
 

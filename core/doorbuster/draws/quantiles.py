@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.draws.elementary import exp, log, normal_quantile
 from doorbuster.draws.philox import draw
 
@@ -48,7 +48,7 @@ class DistributionTables(NamedTuple):
 
 # Plain integers: compiled code reads them as constants.
 _CONSTANT, _UNIFORM, _EXPONENTIAL = 0, 1, 2
-_LOGNORMAL, _WEIBULL = 3, 4
+_LOGNORMAL, _EMPIRICAL = 3, 5
 
 
 @compilable
@@ -68,6 +68,23 @@ def _interpolate(knots: NDArray[np.float64], start: int, count: int, uniform: fl
 
 
 @compilable
+def _parametric(kind: int, first: float, second: float, uniform: float) -> float:
+    """The quantile of every kind but the empirical one; numbers alone, which registers hold."""
+    if kind == _LOGNORMAL:
+        return first * exp(second * normal_quantile(max(uniform, _SMALLEST_UNIFORM)))
+    if kind == _EXPONENTIAL:
+        return -first * log(1.0 - uniform)
+    if kind == _UNIFORM:
+        return first + (second - first) * uniform
+    if kind == _CONSTANT:
+        return first
+    exponential = -log(1.0 - uniform)
+    if exponential <= 0.0:
+        return 0.0
+    return first * exp(log(exponential) / second)
+
+
+@inlined
 def sample(tables: DistributionTables, index: int, uniform: float) -> float:
     """The quantile of distribution `index` at `uniform`.
 
@@ -75,24 +92,12 @@ def sample(tables: DistributionTables, index: int, uniform: float) -> float:
     Source: L. Devroye, "Non-Uniform Random Variate Generation" (1986), section II.2 (inversion).
     """
     row = tables.rows[index]
-    kind, first, second = row["kind"], row["first"], row["second"]
-    if kind == _CONSTANT:
-        return float(first)
-    if kind == _UNIFORM:
-        return float(first + (second - first) * uniform)
-    if kind == _EXPONENTIAL:
-        return float(-first * log(1.0 - uniform))
-    if kind == _LOGNORMAL:
-        return float(first * exp(second * normal_quantile(max(uniform, _SMALLEST_UNIFORM))))
-    if kind == _WEIBULL:
-        exponential = -log(1.0 - uniform)
-        if exponential <= 0.0:
-            return 0.0
-        return float(first * exp(log(exponential) / second))
-    return _interpolate(tables.knots, row["start"], row["count"], uniform)
+    if row["kind"] == _EMPIRICAL:
+        return _interpolate(tables.knots, row["start"], row["count"], uniform)
+    return float(_parametric(row["kind"], row["first"], row["second"], uniform))
 
 
-@compilable
+@inlined
 def sample_named(
     tables: DistributionTables, index: int, seed: int, visitor: int, purpose: int, attempt: int
 ) -> float:

@@ -11,7 +11,7 @@ T. Lauck, "Hashed and hierarchical timing wheels", SOSP 1987.
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record, Records
 from doorbuster_sim.compiled_engine.places import (
     coarse_of,
@@ -32,20 +32,20 @@ LANE_COUNT = 2
 """The lanes, used where the network time is constant."""
 
 
-@compilable
+@inlined
 def is_before(time_ns: int, order: int, other_time_ns: int, other_order: int) -> bool:
     """Whether an event happens before another one."""
     return time_ns < other_time_ns or (time_ns == other_time_ns and order < other_order)
 
 
-@compilable
+@inlined
 def _write(entry: Record, time_ns: int, order: int, payload: int) -> None:
     entry["time_ns"] = time_ns
     entry["order"] = order
     entry["payload"] = payload
 
 
-@compilable
+@inlined
 def _rise(near: Records, count: int, time_ns: int, order: int, payload: int) -> None:
     """Put an event at the end of the heap and let it rise to its place."""
     place = count
@@ -59,7 +59,7 @@ def _rise(near: Records, count: int, time_ns: int, order: int, payload: int) -> 
     _write(near[place], time_ns, order, payload)
 
 
-@compilable
+@inlined
 def _sink(near: Records, count: int) -> None:
     """Fill the gap at the top of a heap with its last event, which stands at `count`."""
     last = near[count]
@@ -82,7 +82,7 @@ def _sink(near: Records, count: int) -> None:
     _write(near[place], time_ns, order, payload)
 
 
-@compilable
+@inlined
 def pop_near(world: Record) -> int:
     """Take the first event of the current bucket off; returns its payload."""
     near = near_of(world)
@@ -93,13 +93,13 @@ def pop_near(world: Record) -> int:
     return payload
 
 
-@compilable
+@inlined
 def _push_near(world: Record, time_ns: int, order: int, payload: int) -> None:
     _rise(near_of(world), world["near_count"], time_ns, order, payload)
     world["near_count"] += 1
 
 
-@compilable
+@inlined
 def push(world: Record, time_ns: int, order: int, payload: int) -> None:
     """Note an event; one after the end of the sale is forgotten at once."""
     if time_ns >= world["end_ns"]:
@@ -180,7 +180,7 @@ def advance(world: Record, limit_ns: int) -> None:
         _open_fine(world)
 
 
-@compilable
+@inlined
 def push_lane(world: Record, lane: int, time_ns: int, order: int, payload: int) -> None:
     """Note an event that is due no sooner than all others of its lane."""
     if time_ns >= world["end_ns"]:
@@ -199,7 +199,7 @@ def push_lane(world: Record, lane: int, time_ns: int, order: int, payload: int) 
     ends["count"] = count + 1
 
 
-@compilable
+@inlined
 def pop_lane(world: Record, lane: int) -> int:
     """Take the first event of a lane off; returns its payload."""
     ends, ring = lane_at(world, lane), lane_of(world, lane)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import inlined
 from doorbuster_sim.compiled_engine.accounts import is_own_account
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.places import (
@@ -14,7 +14,7 @@ from doorbuster_sim.compiled_engine.places import (
 )
 
 
-@compilable
+@inlined
 def take_visit(world: Record) -> int:
     """A visit record, with the content of its last user."""
     world["visits_live"] += 1
@@ -27,7 +27,7 @@ def take_visit(world: Record) -> int:
     return visit
 
 
-@compilable
+@inlined
 def take_request(world: Record) -> int:
     """A request record, with the content of its last user."""
     world["requests_live"] += 1
@@ -40,7 +40,7 @@ def take_request(world: Record) -> int:
     return request
 
 
-@compilable
+@inlined
 def take_reservation(world: Record) -> int:
     """A reservation record, with the content of its last user."""
     world["reservations_live"] += 1
@@ -53,7 +53,7 @@ def take_reservation(world: Record) -> int:
     return reservation
 
 
-@compilable
+@inlined
 def take_payment(world: Record) -> int:
     """A payment record, with the content of its last user."""
     world["payments_live"] += 1
@@ -66,7 +66,7 @@ def take_payment(world: Record) -> int:
     return payment
 
 
-@compilable
+@inlined
 def drop_request(world: Record, request: int) -> None:
     """Give a request record back."""
     entry = request_at(world, request)
@@ -77,7 +77,7 @@ def drop_request(world: Record, request: int) -> None:
     world["requests_live"] -= 1
 
 
-@compilable
+@inlined
 def release(world: Record, visit: int) -> None:
     """One reference less; the last one takes the visit's record and all that hangs on it."""
     entry = visit_at(world, visit)
@@ -105,7 +105,7 @@ def release(world: Record, visit: int) -> None:
     world["visits_live"] -= 1
 
 
-@compilable
+@inlined
 def note_holding(world: Record, visit: int) -> None:
     """What an account of one visitor holds in the end, for the audit's highest number."""
     entry = visit_at(world, visit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.vocabulary import Outcome, Reply
 from doorbuster_sim.clock import STOCK_READING_NS
 from doorbuster_sim.compiled_engine.calendar import (
@@ -118,7 +118,7 @@ def run(model: Record, world: Record, is_last_block: bool) -> int:
     return _MORE
 
 
-@compilable
+@inlined
 def _happen(model: Record, world: Record) -> bool:
     """Handle the next event; False when there is none before the end of the sale."""
     time_ns, order, source = NEVER_NS, 0, _FROM_ALARM
@@ -154,7 +154,7 @@ def _happen(model: Record, world: Record) -> bool:
     return True
 
 
-@compilable
+@inlined
 def _handle(model: Record, world: Record, payload: int, order: int) -> None:
     rank = order >> RANK_SHIFT
     if rank == _SERVED:
@@ -171,7 +171,7 @@ def _handle(model: Record, world: Record, payload: int, order: int) -> None:
         stop_waiting(model, world, payload, order)
 
 
-@compilable
+@inlined
 def _alarm_ns(world: Record) -> int:
     """The first moment of an arrival, sweep, reading or deadline."""
     arrival_ns = NEVER_NS

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import inlined
 from doorbuster.draws import DISTRIBUTION_DTYPE, DistributionTables
 from doorbuster.provider import CHANNEL_DTYPE, Provider
 from doorbuster.visitor import PERSONA_DTYPE, Behaviour
@@ -54,128 +54,128 @@ def _make_pointer(typing_context: Any, address: Any) -> Any:
 _pointer: Any = intrinsic(_make_pointer)
 
 
-@compilable
+@inlined
 def visit_at(world: Record, visit: int) -> Record:
     """A visit."""
     return carray(_pointer(world["visits"]), (_LONG,), VISIT)[visit]
 
 
-@compilable
+@inlined
 def request_at(world: Record, request: int) -> Record:
     """A request."""
     return carray(_pointer(world["requests"]), (_LONG,), REQUEST)[request]
 
 
-@compilable
+@inlined
 def reservation_at(world: Record, reservation: int) -> Record:
     """A reservation."""
     return carray(_pointer(world["reservations"]), (_LONG,), RESERVATION)[reservation]
 
 
-@compilable
+@inlined
 def payment_at(world: Record, payment: int) -> Record:
     """A payment."""
     return carray(_pointer(world["payments"]), (_LONG,), PAYMENT)[payment]
 
 
-@compilable
+@inlined
 def pool_at(world: Record, pool: int) -> Record:
     """A pool of servers."""
     return carray(_pointer(world["pools"]), (_LONG,), POOL)[pool]
 
 
-@compilable
+@inlined
 def item_at(world: Record, item: int) -> Record:
     """An item."""
     return carray(_pointer(world["items"]), (_LONG,), ITEM)[item]
 
 
-@compilable
+@inlined
 def event_at(world: Record, event: int) -> Record:
     """An event of the calendar."""
     return carray(_pointer(world["events"]), (_LONG,), EVENT)[event]
 
 
-@compilable
+@inlined
 def lane_at(world: Record, lane: int) -> Record:
     """The ends of a lane."""
     return carray(_pointer(world["lanes"]), (_LONG,), LANE)[lane]
 
 
-@compilable
+@inlined
 def line_at(world: Record, persona: int) -> Record:
     """The line of those who wait, by persona."""
     return carray(_pointer(world["lines"]), (_LONG,), PERSONA_LINE)[persona]
 
 
-@compilable
+@inlined
 def planned_at(world: Record, row: int) -> Record:
     """A visitor of the current block of the plan."""
     return carray(_pointer(world["planned"]), (_LONG,), PLANNED)[row]
 
 
-@compilable
+@inlined
 def request_row_at(world: Record, row: int) -> Record:
     """A row of the output."""
     return carray(_pointer(world["request_rows"]), (_LONG,), REQUEST_ROW)[row]
 
 
-@compilable
+@inlined
 def visit_row_at(world: Record, row: int) -> Record:
     """A row of the output."""
     return carray(_pointer(world["visit_rows"]), (_LONG,), VISIT_ROW)[row]
 
 
-@compilable
+@inlined
 def stock_row_at(world: Record, row: int) -> Record:
     """A row of the output."""
     return carray(_pointer(world["stock_rows"]), (_LONG,), STOCK_ROW)[row]
 
 
-@compilable
+@inlined
 def near_of(world: Record) -> Records:
     """The heap of the current bucket's events."""
     return carray(_pointer(world["near"]), (_LONG,), EVENT)
 
 
-@compilable
+@inlined
 def fine_of(world: Record) -> NDArray[np.int32]:
     """First event of each bucket of this stretch."""
     return carray(_pointer(world["fine"]), (_LONG,), np.int32)
 
 
-@compilable
+@inlined
 def coarse_of(world: Record) -> NDArray[np.int32]:
     """First event of each later stretch."""
     return carray(_pointer(world["coarse"]), (_LONG,), np.int32)
 
 
-@compilable
+@inlined
 def locks_of(world: Record) -> NDArray[np.int32]:
     """The ring of locks in the order in which they lapse."""
     return carray(_pointer(world["locks"]), (_LONG,), np.int32)
 
 
-@compilable
+@inlined
 def held_locks_of(world: Record) -> NDArray[np.int32]:
     """Locks past their time that a payment holds."""
     return carray(_pointer(world["held_locks"]), (_LONG,), np.int32)
 
 
-@compilable
+@inlined
 def accounts_of(world: Record) -> Records:
     """The hash table of shared accounts."""
     return carray(_pointer(world["accounts"]), (_LONG,), ACCOUNT)
 
 
-@compilable
+@inlined
 def lane_of(world: Record, lane: int) -> Records:
     """The ring of a lane."""
     first = lane * world["requests_room"]
     return carray(_pointer(world["lane_events"]), (_LONG,), EVENT)[first:]
 
 
-@compilable
+@inlined
 def attempts_of(world: Record, visit: int) -> NDArray[np.int32]:
     """How often a visit has sent each action."""
     first = visit * _ACTION_COUNT
@@ -183,19 +183,19 @@ def attempts_of(world: Record, visit: int) -> NDArray[np.int32]:
     return counts[first : first + _ACTION_COUNT]
 
 
-@compilable
+@inlined
 def step_at(model: Record, action: int) -> Record:
     """The passages of an action."""
     return carray(_pointer(model["steps"]), (_LONG,), STEP)[action]
 
 
-@compilable
+@inlined
 def passage_at(model: Record, passage: int) -> Record:
     """A stay at a station."""
     return carray(_pointer(model["passages"]), (_LONG,), PASSAGE)[passage]
 
 
-@compilable
+@inlined
 def _tables(rows: int, knots: int) -> DistributionTables:
     return DistributionTables(
         carray(_pointer(rows), (_LONG,), DISTRIBUTION_DTYPE),
@@ -203,13 +203,13 @@ def _tables(rows: int, knots: int) -> DistributionTables:
     )
 
 
-@compilable
+@inlined
 def times_of(model: Record) -> DistributionTables:
     """The distributions of service times and network time."""
     return _tables(model["time_rows"], model["time_knots"])
 
 
-@compilable
+@inlined
 def behaviour_at(model: Record) -> Behaviour:
     """What `next_step` reads."""
     return Behaviour(
@@ -220,7 +220,7 @@ def behaviour_at(model: Record) -> Behaviour:
     )
 
 
-@compilable
+@inlined
 def provider_at(model: Record) -> Provider:
     """What `provider_answer` reads."""
     return Provider(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.draws import Purpose, sample_named
 from doorbuster.provider import provider_answer
 from doorbuster.scenario.service import MAX_PASSAGES
@@ -42,7 +42,7 @@ _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Rep
 _OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
 
 
-@compilable
+@inlined
 def _answer(model: Record, world: Record, request: int, reply: int) -> None:
     """Send a request's reply on its way back."""
     entry = request_at(world, request)
@@ -55,7 +55,7 @@ def _answer(model: Record, world: Record, request: int, reply: int) -> None:
         push(world, due_ns, order, request)
 
 
-@compilable
+@inlined
 def _start_service(world: Record, request: int) -> None:
     entry = request_at(world, request)
     due_ns = world["now_ns"] + entry["service_ns"]

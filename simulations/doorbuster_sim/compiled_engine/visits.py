@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.draws import Purpose, sample_named
 from doorbuster.visitor import VisitState, first_step, next_step
 from doorbuster.vocabulary import Action, Outcome, Reply
@@ -79,7 +79,7 @@ def arrive(model: Record, world: Record, row: int) -> None:
     send(model, world, visit)
 
 
-@compilable
+@inlined
 def _put_state(world: Record, visit: int, state: VisitState) -> None:
     entry = visit_at(world, visit)
     entry["action"] = state.action
@@ -92,13 +92,13 @@ def _put_state(world: Record, visit: int, state: VisitState) -> None:
     entry["channel"] = state.channel
 
 
-@compilable
+@inlined
 def _wide(number: int) -> int:
     """As 64 bits: `next_step` is compiled for one kind of integers."""
     return np.int64(number)  # type: ignore[return-value]  # an int when compiled
 
 
-@compilable
+@inlined
 def _state_of(world: Record, visit: int) -> VisitState:
     entry = visit_at(world, visit)
     return VisitState(
@@ -155,7 +155,7 @@ def send(model: Record, world: Record, visit: int) -> None:
         push(world, due_ns, order, request)
 
 
-@compilable
+@inlined
 def _start_waiting(world: Record, visit: int, deadline_ns: int) -> None:
     """Queue behind the deadlines of the same persona, which all wait equally long.
 
@@ -185,7 +185,7 @@ def _start_waiting(world: Record, visit: int, deadline_ns: int) -> None:
     world["deadline_bound_ns"] = min(world["deadline_bound_ns"], deadline_ns)
 
 
-@compilable
+@inlined
 def _stop_waiting(world: Record, visit: int) -> None:
     entry = visit_at(world, visit)
     line = line_at(world, entry["persona"])
@@ -218,7 +218,7 @@ def first_deadline(world: Record) -> int:
     return found
 
 
-@compilable
+@inlined
 def deadline_order(world: Record, visit: int) -> int:
     """The place of a visit's deadline among simultaneous events."""
     entry = visit_at(world, visit)
@@ -283,7 +283,7 @@ def react(model: Record, world: Record, visit: int, reply: int) -> None:
     push(world, now_ns + to_ns(wait_s), order, visit)
 
 
-@compilable
+@inlined
 def write_request(world: Record, visit: int, done_ns: int, reply: int) -> None:
     """The record of a visitor's last request."""
     entry = visit_at(world, visit)
