@@ -173,7 +173,7 @@ def test_a_lost_worker_keeps_the_unbroken_row() -> None:
         return False
 
     threading.Timer(0.05, lambda: executor.futures[0].set_result(0)).start()
-    with pytest.raises(WorkersLostError, match=r"lost while it simulated \(it died\); try again"):
+    with pytest.raises(WorkersLostError, match=r"lost with its worker \(it died\); try again"):
         run_in_order(crew, int, 6, keep, lambda _: None)
     assert kept == [0, 1, 2]
 

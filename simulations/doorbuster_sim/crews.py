@@ -37,6 +37,10 @@ class Crew:
         """Give the crew a sale to simulate."""
         return self.executor.submit(function, *arguments)
 
+    def explain(self, error: BaseException) -> str:
+        """What one of `losses` says, as a part of a sentence."""
+        return str(error).rstrip(".") or type(error).__name__
+
     def check(self) -> None:
         """Asked about once a second of waiting. Raises: WorkersLostError."""
 

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from doorbuster import __version__
@@ -42,6 +42,12 @@ class _Cluster(Crew):
         self._client, self._address, self._alone_s = client, address, alone_s
         self._seen = self._checked = time.monotonic()
 
+    def explain(self, error: BaseException) -> str:
+        """Dask's own words, where it has any."""
+        if isinstance(error, CancelledError):
+            return f"{self._address}: the scheduler is gone, or has cancelled it"
+        return super().explain(error)
+
     def check(self) -> None:
         """Dask gives the sales of a lost worker to another one; there must be one."""
         now = time.monotonic()
@@ -71,13 +77,29 @@ def dask_cluster(
     Raises: ClusterMissingError; ClusterError when the scheduler does not answer, has no workers,
     or has some that run another version.
     """
-    client = _connect(address, connect_s)
+    with _silent():
+        client = _connect(address, connect_s)
+        try:
+            _require_workers(client, address, connect_s)
+            yield _Cluster(client, address, alone_s=alone_s)
+        finally:
+            with _without_warnings():
+                client.close(timeout=CLOSE_S)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Dask's log repeats on the terminal, with tracebacks, what we say in a sentence."""
+    with suppress(ImportError):
+        import distributed  # noqa: F401, PLC0415 - sets its log up
+    levels = [(handler, handler.level) for handler in logging.getLogger("distributed").handlers]
+    for handler, _ in levels:
+        handler.setLevel(logging.CRITICAL)
     try:
-        _require_workers(client, address, connect_s)
-        yield _Cluster(client, address, alone_s=alone_s)
+        yield
     finally:
-        with _quietly():
-            client.close(timeout=CLOSE_S)
+        for handler, level in levels:
+            handler.setLevel(level)
 
 
 def _connect(address: str, connect_s: float) -> Client:
@@ -86,10 +108,8 @@ def _connect(address: str, connect_s: float) -> Client:
     except ImportError:
         message = "--cluster needs Dask: pip install 'doorbuster[dask]'"
         raise ClusterMissingError(message) from None
-    # Its log repeats on the terminal what we say ourselves.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
-        with _quietly():
+        with _without_warnings():
             client: Client = distributed.Client  # Untyped.
             return client(address, timeout=connect_s, set_as_default=False)
     except (OSError, TimeoutError) as error:
@@ -134,7 +154,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """Dask warns of differing versions of Python packages; ours are compared separately."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

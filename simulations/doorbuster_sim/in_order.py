@@ -51,8 +51,7 @@ def run_in_order(
             _keep_first(under_way, keep)
         if isinstance(error, KeyboardInterrupt | WorkersLostError):
             raise
-        reason = str(error).rstrip(".") or type(error).__name__
-        message = f"a worker was lost while it simulated ({reason}); {crew.advice}"
+        message = f"a sale was lost with its worker ({crew.explain(error)}); {crew.advice}"
         raise WorkersLostError(message) from error
     finally:
         for future in under_way:

@@ -162,7 +162,7 @@ def ended_early(folder: RunFolder) -> int | None:
     if status == "interrupted":
         say(f"Interrupted; {kept}")
         return exit_codes.INTERRUPTED
-    say(f"Failed: {'; '.join(run.get('reasons') or ())}\n{kept}")
+    say(f"Failed; {kept}")  # The verdict tells the reason.
     return exit_codes.TARGET_FAILED
 
 
