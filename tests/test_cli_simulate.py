@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from doorbuster import exit_codes
 from doorbuster.cli.main import main
+from doorbuster.cli.progress import progress
 from doorbuster.records.run_folder import RunFolder
 
 DEMO = str(Path(__file__).parent.parent / "scenarios" / "demo.yaml")
@@ -213,6 +214,24 @@ def test_a_precision_that_is_not_reached_is_told(tmp_path: Path) -> None:
     table = result.stdout.split("PASS")[0]
     assert "Mean over 6 sales" in table
     assert "bots" in table
+
+
+def test_plain_progress_tells_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 8.0, 9.0, 30.0, 7230.0])
+    monkeypatch.setattr("doorbuster.cli.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("doorbuster.cli.progress.QUIET_S", 5.0)
+    with progress("simulating") as advance:
+        advance(0.4, "4 of 10 sales")
+        advance(0.5, "5 of 10 sales")  # A second later: too early for another line.
+        advance(0.0, "none")
+        advance(0.25, "1 of 4 sales")
+    assert capsys.readouterr().err.splitlines() == [
+        "simulating: 40% 4 of 10 sales, 12 s left",
+        "simulating: 0% none",
+        "simulating: 25% 1 of 4 sales, 6 h left",
+    ]
 
 
 LIMIT_BYTES = 150_000
