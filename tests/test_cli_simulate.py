@@ -92,12 +92,12 @@ def test_a_full_disk_is_the_environments_fault(tmp_path: Path) -> None:
     assert "No space left" in result.stderr
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_keeps_the_finished_sales(tmp_path: Path, jobs: str) -> None:
+@pytest.mark.parametrize(("engine", "jobs"), [("simpy", "1"), ("simpy", "2"), ("compiled", "1")])
+def test_ctrl_c_keeps_the_finished_sales(tmp_path: Path, engine: str, jobs: str) -> None:
     # Sent to the whole process group, as a terminal does, once a first sale is finished.
     process = subprocess.Popen(
         [DOORBUSTER, "simulate", DEMO, "--replications", "500", "--jobs", jobs,
-         "--results", str(tmp_path)],
+         "--engine", engine, "--results", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_the_finished_sales(tmp_path: Path, jobs: str) -> None:
 def test_a_killed_run_leaves_its_sales_and_no_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [DOORBUSTER, "simulate", DEMO, "--replications", "500", "--jobs", "2",
-         "--results", str(tmp_path)],
+         "--engine", "simpy", "--results", str(tmp_path)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -143,21 +143,27 @@ def test_a_killed_run_leaves_its_sales_and_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc is Linux's")
-def test_a_worker_that_dies_fails_the_run_and_keeps_the_sales(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "load_factor"), [("simpy", "10"), ("compiled", "100")])
+def test_a_worker_that_dies_fails_the_run_and_keeps_the_sales(
+    tmp_path: Path, engine: str, load_factor: str
+) -> None:
+    # The compiled engine takes a pool from three million visitors in all.
     process = subprocess.Popen(
         [DOORBUSTER, "simulate", DEMO, "--replications", "500", "--jobs", "2",
-         "--results", str(tmp_path)],
+         "--engine", engine, "--load-factor", load_factor, "--results", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )  # fmt: skip
     wait_for(lambda: len(kept_so_far(tmp_path)) > 0)
-    os.kill(a_worker_of(process.pid), signal.SIGKILL)
+    worker = a_worker_of(process.pid)
+    os.kill(worker, signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == exit_codes.TARGET_FAILED
     assert "Traceback" not in err
-    assert "TARGET FAILED: The target or the environment failed: a process of the pool" in out
+    assert f"process {worker} of the pool died (SIGKILL)" in out
+    assert "TARGET FAILED: The target or the environment failed: " in out
     folder = RunFolder.open((tmp_path / "demo" / "latest").resolve())
     kept = len(folder.run["replication_seeds"])
     assert f"{kept} of 500 sales are kept" in err

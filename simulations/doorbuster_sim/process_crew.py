@@ -55,10 +55,22 @@ class _Pool(Crew):
 
     def check(self) -> None:
         """A process that dies while it hands over a result is not noticed by the pool itself."""
-        codes = [process.exitcode for process in self._processes if process.exitcode is not None]
-        if codes:
-            message = f"a process of the pool died ({_end(codes[0])}); {self.advice}"
-            raise WorkersLostError(message)
+        dead = self._dead()
+        if dead:
+            raise WorkersLostError(f"{dead}; {self.advice}")
+
+    def explain(self, error: BaseException) -> str:
+        """Which process it was, where that is known; the pool's own words say less."""
+        return self._dead() or super().explain(error)
+
+    def _dead(self) -> str:
+        """The processes that are gone, as the start of a sentence; empty when all live."""
+        ends = sorted(
+            (process.pid or 0, process.exitcode)
+            for process in self._processes
+            if process.exitcode is not None
+        )
+        return ", ".join(f"process {pid} of the pool died ({_end(code)})" for pid, code in ends)
 
     def close(self) -> None:
         """End all processes; a sale that nobody waits for any more is given up."""

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from doorbuster.compiling import can_keep_code, code_is_kept
 from doorbuster.measures.columns import requests_of, visits_of
 from doorbuster.measures.sale_values import Sale, SaleMeasure
-from doorbuster.plan import Timetable, build_plan
+from doorbuster.plan import Plan, Timetable, build_plan
+from doorbuster.plan.plan import COLUMNS
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.reading import ScenarioFile
@@ -66,6 +68,20 @@ def simulate_replication(
         progress=progress,
     )
     return Replication(number, system_seed, sale, _values(task.measures, scenario, timetable, sale))
+
+
+def compile_ahead(task: Task, plan: Plan, timetable: Timetable) -> None:
+    """Compile the engine, where its code is not kept, by a sale with the first visitor of a plan.
+
+    Processes that start together would else compile it all at once, each for itself.
+    """
+    from doorbuster_sim.compiled_engine.loop import run  # noqa: PLC0415 - loads Numba
+
+    if code_is_kept(run) or not can_keep_code(run):
+        return
+    first = replace(plan, **{name: getattr(plan, name)[:1] for name in COLUMNS})
+    seed = task.settings.seed
+    simulate_sale(task.file.scenario, first, timetable, seed=seed, engine="compiled")
 
 
 def _values(

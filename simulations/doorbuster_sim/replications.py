@@ -21,7 +21,13 @@ from doorbuster_sim.engines import Engine
 from doorbuster_sim.in_order import run_in_order
 from doorbuster_sim.interrupts import interrupts_held_back
 from doorbuster_sim.process_crew import process_pool
-from doorbuster_sim.replication import Replication, Task, Vary, simulate_replication
+from doorbuster_sim.replication import (
+    Replication,
+    Task,
+    Vary,
+    compile_ahead,
+    simulate_replication,
+)
 
 Progress = Callable[[int, int, float], None]
 """Called with finished replications, all replications, and the simulated share of the current one
@@ -63,11 +69,14 @@ def simulate_run(
     jobs = min(job_count, replications)
     if plan.visitor_count * replications < POOL_FROM_VISITORS[engine]:
         jobs = 1
-    with _recording(folder, measures, precision, replications) as keep, _crew(crew, jobs) as chosen:
-        show = _Shown(progress, replications, timetable)
-        within = show.within if isinstance(chosen, OwnProcess) else None
-        work = partial(simulate_replication, task, progress=within)
-        run_in_order(chosen, work, replications, keep, show.finished)
+    with _recording(folder, measures, precision, replications) as keep:
+        if engine == "compiled" and crew is None and jobs > 1:
+            compile_ahead(task, plan, timetable)
+        with _crew(crew, jobs) as chosen:
+            show = _Shown(progress, replications, timetable)
+            within = show.within if isinstance(chosen, OwnProcess) else None
+            work = partial(simulate_replication, task, progress=within)
+            run_in_order(chosen, work, replications, keep, show.finished)
 
 
 @contextmanager

@@ -63,10 +63,10 @@ Examples:
 @click.option(
     "--engine",
     type=click.Choice(["auto", "simpy", "compiled"]),
-    default="simpy",
+    default="auto",
     show_default=True,
-    help="What runs the model: SimPy, or the same compiled, with equal records. `auto` takes "
-    "the compiled one where it can run.",
+    help="What runs the model: SimPy, or the same compiled, with equal records. `auto` takes the "
+    "compiled one where it is, or compiling it (half a minute, once) is worth it.",
 )
 @click.option(
     "--jobs",
@@ -174,7 +174,7 @@ def simulate(
     vary: Vary,
     jobs: int | None,
     results: Path,
-    engine: EngineOption = "simpy",
+    engine: EngineOption = "auto",
     cluster: str | None = None,
     precision: Precision | None = None,
 ) -> RunFolder:
@@ -187,15 +187,22 @@ def simulate(
     from doorbuster_sim import choose_engine, simulate_run
     from doorbuster_sim.crews import WorkersLostError
 
-    choice = choose_engine(engine)
-    build_plan(file.scenario, settings.seed, settings.timetable(file))  # Refused before a folder.
+    # What cannot be run is refused before there is a folder.
+    plan = build_plan(file.scenario, settings.seed, settings.timetable(file))
+    job_count = jobs or os.cpu_count() or 1
     at_most = "at most " if precision else ""
     with _crew(cluster) as crew:
+        choice = choose_engine(
+            engine,
+            visitor_count=plan.visitor_count * replications,
+            job_count=min(replications, crew.worker_count if crew else job_count),
+            keeps_code=crew is None,
+        )
         folder = RunFolder.create(
             results, scenario_name=file.scenario.name, world="sim", seed=settings.seed
         )
         if engine != "simpy":
-            say(f"engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
+            say(f"Engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
         with progress("simulating") as advance:
 
             def show(done: int, total: int, within: float) -> None:
@@ -209,7 +216,7 @@ def simulate(
                     replications=replications,
                     vary=vary,
                     engine=choice.engine,
-                    job_count=jobs or os.cpu_count() or 1,
+                    job_count=job_count,
                     precision=precision,
                     crew=crew,
                     progress=show,
