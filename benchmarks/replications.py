@@ -1,6 +1,7 @@
 """Two processes against one, side by side, on many sales of the demo.
 
     .venv/bin/python benchmarks/replications.py [--sales 12] [--load-factor 50] [--rounds 3]
+    .venv/bin/python benchmarks/replications.py --engine compiled --sales 60 --load-factor 1000
 
 Each round simulates the same run with one process and with two, in turn, and the ratio of the
 medians counts. A whole run is measured, with starting the processes and writing the records.
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
-from doorbuster_sim import simulate_run
+from doorbuster_sim import Engine, simulate_run
 
 DEMO = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
 WANTED_RATIO = 1.8
@@ -35,7 +36,7 @@ class Measured(NamedTuple):
     got: float
 
 
-def measure(sales: int, load_factor: float, jobs: int) -> Measured:
+def measure(sales: int, load_factor: float, jobs: int, engine: Engine) -> Measured:
     """Simulate into a folder that is thrown away."""
     finished_s: list[float] = []
     with tempfile.TemporaryDirectory() as results:
@@ -52,6 +53,7 @@ def measure(sales: int, load_factor: float, jobs: int) -> Measured:
             RunSettings(seed=1, load_factor=load_factor),
             replications=sales,
             job_count=jobs,
+            engine=engine,
             progress=note,
         )
         whole_s = time.perf_counter() - started
@@ -69,14 +71,15 @@ def main() -> None:
     parser.add_argument("--sales", type=int, default=12)
     parser.add_argument("--load-factor", type=float, default=50)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", choices=["simpy", "compiled"], default="simpy")
     options = parser.parse_args()
-    measure(1, 1, 1)  # Loads and compiles in this process.
+    measure(1, 1, 1, options.engine)  # Loads and compiles in this process.
     runs: dict[int, list[Measured]] = {1: [], 2: []}
     print("| round | 1 process (s) | got | 2 processes (s) | got | ratio |")
     print("|---|---|---|---|---|---|")
     for number in range(1, options.rounds + 1):
         for jobs, measured in runs.items():
-            measured.append(measure(options.sales, options.load_factor, jobs))
+            measured.append(measure(options.sales, options.load_factor, jobs, options.engine))
         one, two = (measured[-1] for measured in runs.values())
         print(
             f"| {number} | {one.whole_s:.1f} | {one.got:.2f} | {two.whole_s:.1f} | {two.got:.2f} | "

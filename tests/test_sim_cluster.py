@@ -24,9 +24,10 @@ from doorbuster.cli.main import main
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
-from doorbuster_sim import dask_crew, simulate_run
+from doorbuster_sim import Engine, dask_crew, simulate_run
 from doorbuster_sim.crews import Crew, OwnProcess, WorkersLostError
 from doorbuster_sim.dask_crew import ClusterError, dask_cluster
+from doorbuster_sim.process_crew import process_pool
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -62,10 +63,18 @@ def cluster() -> Iterator[Any]:
         yield running
 
 
-def small_run(results: Path, crew: Crew, *, load_factor: float = 1, count: int = 7) -> RunFolder:
+def small_run(
+    results: Path,
+    crew: Crew,
+    *,
+    load_factor: float = 1,
+    count: int = 7,
+    engine: Engine = "simpy",
+) -> RunFolder:
     folder = RunFolder.create(results, scenario_name="demo", world="sim", seed=3)
     settings = RunSettings(seed=3, load_factor=load_factor)
-    simulate_run(folder, read_scenario(DEMO), settings, replications=count, crew=crew)
+    file = read_scenario(DEMO)
+    simulate_run(folder, file, settings, replications=count, crew=crew, engine=engine)
     return folder
 
 
@@ -74,12 +83,17 @@ def digests(folder: RunFolder) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def test_a_cluster_writes_the_bytes_of_this_machine(tmp_path: Path, cluster: Any) -> None:
+def test_a_cluster_writes_the_bytes_of_a_process_pool(tmp_path: Path, cluster: Any) -> None:
+    # Both engines on both crews of two processes, and this process: five runs, the same tables.
+    alone = digests(small_run(tmp_path, OwnProcess()))
+    assert len(alone) == 3
+    engines: tuple[Engine, ...] = ("simpy", "compiled")
     with dask_cluster(cluster.scheduler_address) as crew:
         assert crew.worker_count == 2
-        there = digests(small_run(tmp_path, crew))
-    assert len(there) == 3
-    assert there == digests(small_run(tmp_path, OwnProcess()))
+        there = [digests(small_run(tmp_path, crew, engine=engine)) for engine in engines]
+    with process_pool(2) as pool:
+        here = [digests(small_run(tmp_path, pool, engine=engine)) for engine in engines]
+    assert [*there, *here] == [alone] * 4
 
 
 def test_the_option_names_the_cluster(tmp_path: Path, cluster: Any) -> None:
@@ -94,7 +108,7 @@ def test_the_option_names_the_cluster(tmp_path: Path, cluster: Any) -> None:
 def test_ctrl_c_keeps_the_finished_sales_of_a_cluster(tmp_path: Path, cluster: Any) -> None:
     process = subprocess.Popen(
         [Path(sys.executable).parent / "doorbuster", "simulate", DEMO, "--replications", "500",
-         "--results", tmp_path, "--cluster", cluster.scheduler_address],
+         "--engine", "simpy", "--results", tmp_path, "--cluster", cluster.scheduler_address],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

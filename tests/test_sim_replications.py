@@ -28,13 +28,13 @@ from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.sale_values import measure_named
 from doorbuster.measures.sales import gmv_cents, sold_units, stock_shares, whole_sell_out_s
 from doorbuster.measures.stopping import Goal, Precision
-from doorbuster.plan import build_plan
+from doorbuster.plan import Plan, build_plan
 from doorbuster.records.row_groups import ROW_GROUP_ROWS, TableWriter
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.records.tables import STOCK
 from doorbuster.scenario.reading import ScenarioFile, read_scenario
-from doorbuster_sim import simulate_run
+from doorbuster_sim import replication, replications, simulate_run
 from doorbuster_sim.crews import Crew, OwnProcess, WorkersLostError
 from doorbuster_sim.in_order import run_in_order
 from doorbuster_sim.process_crew import process_pool
@@ -229,7 +229,32 @@ def test_a_precision_stops_every_crew_at_the_same_sale(tmp_path: Path) -> None:
 
 
 def test_the_engine_is_noted(tmp_path: Path) -> None:
-    assert small_run(tmp_path, engine="simpy").run["engine"] == "simpy"
+    for engine in ("simpy", "compiled"):
+        assert small_run(tmp_path, engine=engine).run["engine"] == engine
+
+
+def test_a_pool_is_spared_the_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is not compiled yet is compiled once, here, before any process starts.
+    order: list[str] = []
+    real = replications.process_pool
+
+    @contextmanager
+    def pool(job_count: int) -> Iterator[Crew]:
+        order.append(f"{job_count} processes")
+        with real(job_count) as crew:
+            yield crew
+
+    def tell(_: Any, plan: Plan, *__: Any, engine: str, **___: Any) -> None:
+        order.append(f"{engine}, {plan.visitor_count} visitor")
+
+    monkeypatch.setattr(replications, "process_pool", pool)
+    monkeypatch.setattr(replication, "simulate_sale", tell)
+    monkeypatch.setattr(replication, "can_keep_code", lambda _: True)
+    monkeypatch.setitem(replications.POOL_FROM_VISITORS, "compiled", 0)
+    for kept in (False, True):
+        monkeypatch.setattr(replication, "code_is_kept", lambda _, kept=kept: kept)
+        small_run(tmp_path, engine="compiled", replications=4, job_count=2)
+    assert order == ["compiled, 1 visitor", "2 processes", "2 processes"]
 
 
 def test_a_scenario_with_a_table_travels_whole(tmp_path: Path, written_scenario: Any) -> None:

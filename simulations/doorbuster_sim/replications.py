@@ -11,7 +11,7 @@ from typing import Any
 
 from doorbuster.measures.sale_values import SaleMeasure, standard_measures
 from doorbuster.measures.stopping import Precision, StoppingRule
-from doorbuster.plan import Timetable, build_plan
+from doorbuster.plan import Plan, Timetable, build_plan
 from doorbuster.records.run_facts import RunSettings, run_facts
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import ScenarioFile
@@ -48,10 +48,12 @@ def simulate_run(
     job_count: int = 1,
     precision: Precision | None = None,
     crew: Crew | None = None,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Simulate every replication and fill the run folder.
 
+    engine: as `choose_engine` says. plan: of these settings, where it is built already.
     precision: end as soon as these means are so sure; replications is then the maximum. crew: who
     simulates; without one, job_count processes of this machine. Range: replications,
     job_count >= 1. The records depend on neither. Whatever ends the run early, what was finished
@@ -59,7 +61,7 @@ def simulate_run(
     WorkersLostError when processes died; OSError naming the file that could not be written.
     """
     timetable = settings.timetable(file)
-    plan = build_plan(file.scenario, settings.seed, timetable)
+    plan = plan or build_plan(file.scenario, settings.seed, timetable)
     facts = run_facts(file, settings, timetable, plan, "sim")
     facts |= {"engine": engine, "replications": replications, "vary": vary}
     folder.write_run(facts)

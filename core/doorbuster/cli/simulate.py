@@ -219,6 +219,7 @@ def simulate(
                     job_count=job_count,
                     precision=precision,
                     crew=crew,
+                    plan=plan,
                     progress=show,
                 )
             except (KeyboardInterrupt, WorkersLostError):
