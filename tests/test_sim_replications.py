@@ -236,12 +236,11 @@ def test_the_engine_is_noted(tmp_path: Path) -> None:
 def test_a_pool_is_spared_the_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is not compiled yet is compiled once, here, before any process starts.
     order: list[str] = []
-    real = replications.process_pool
 
     @contextmanager
     def pool(job_count: int) -> Iterator[Crew]:
         order.append(f"{job_count} processes")
-        with real(job_count) as crew:
+        with process_pool(job_count) as crew:
             yield crew
 
     def tell(_: Any, plan: Plan, *__: Any, engine: str, **___: Any) -> None:
