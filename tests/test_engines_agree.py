@@ -22,7 +22,7 @@ from doorbuster.compiling import plain
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.plan.plan import COLUMNS
 from doorbuster.scenario import Scenario
-from doorbuster_sim import SimulatedSale, choose_engine, simulate_sale
+from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.compiled_engine.layout import Records
 from doorbuster_sim.compiled_engine.sale import CompiledSale
 from doorbuster_sim.event_order import Rank, event_order
@@ -225,21 +225,3 @@ class Rows:
 
     def visits(self, rows: Records) -> None:
         self.visit_rows += [row.tobytes() for row in rows]
-
-
-def test_without_a_compiler_simpy_runs_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    for wanted in ("auto", "compiled"):
-        engine, reason = choose_engine(wanted)
-        assert engine == "simpy"
-        assert "NUMBA_DISABLE_JIT" in reason
-
-
-def test_where_code_cannot_be_kept_auto_is_simpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/nowhere")
-    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
-    monkeypatch.setattr("doorbuster_sim.engines.os.access", lambda *_: False)
-    engine, reason = choose_engine("auto")
-    assert engine == "simpy"
-    assert "/proc/nowhere cannot be written" in reason
-    assert choose_engine("compiled").engine == "compiled"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -357,43 +353,6 @@ def test_before_the_opening_nothing_is_sold(small_scenario: Build) -> None:
     early = [r for r in sale.requests.to_pylist() if (r["done_s"] or 0) < 0]
     assert {r["reply"] for r in early} == {"not_open"}
     assert min(t for t in sale.visits["reserved_s"].to_pylist() if t is not None) > 0
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from doorbuster.records.run_facts import RunSettings
-from doorbuster.records.run_folder import RunFolder
-from doorbuster.scenario.reading import read_scenario
-from doorbuster_sim import simulate_run
-if __name__ == "__main__":
-    folder = RunFolder.create(Path("results"), scenario_name="demo", world="sim", seed=3)
-    file = read_scenario(Path(sys.argv[1]))
-    simulate_run(folder, file, RunSettings(seed=3, load_factor=2), replications=2,
-                 job_count=int(sys.argv[2]))
-    print(folder.path.resolve())
-"""
-
-
-def test_two_processes_in_two_folders_write_equal_bytes(tmp_path: Path) -> None:
-    demo = Path(__file__).parent.parent / "scenarios" / "demo.yaml"
-    digests: list[dict[str, str]] = []
-    for number in (1, 2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        program = folder / "program.py"
-        program.write_text(PROGRAM)
-        done = subprocess.run(
-            [sys.executable, str(program), str(demo), str(number)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        files = sorted(Path(done.stdout.strip()).glob("*.parquet"))
-        digests.append({f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files})
-    assert len(digests[0]) == 3
-    assert digests[0] == digests[1]
 
 
 def test_another_system_seed_keeps_the_crowd(small_scenario: Build) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
@@ -36,40 +37,120 @@ def _compiled(function: _F, *, is_inlined: bool) -> _F:
         return function
     from numba import njit  # noqa: PLC0415 - not needed in the plain form
 
+    _listen()
+    folder = _cache_folder(_root(Path(function.__code__.co_filename)))
+    if folder is None:
+        return cast("_F", njit(forceinline=is_inlined)(function))
     config: Any = import_module("numba.core.config")  # Its settings are not declared.
     before = config.CACHE_DIR
-    config.CACHE_DIR = before or _cache_folder(Path(function.__code__.co_filename))
+    config.CACHE_DIR = folder
     try:
         return cast("_F", njit(cache=True, forceinline=is_inlined)(function))
-    except RuntimeError:  # Numba found no writable place for its cache: compile in memory.
+    except RuntimeError:  # The folder was there and is gone: compile in memory.
         return cast("_F", njit(forceinline=is_inlined)(function))
     finally:
         config.CACHE_DIR = before
 
 
-def _cache_folder(source: Path) -> str:
-    """Where compiled code of these sources is kept: another place for every change of any of them.
+def plain(function: _F) -> _F:
+    """The plain form of a compilable function: equal results, and no start-up time of Numba's."""
+    return cast("_F", getattr(function, "py_func", function))
 
-    Numba itself only looks at the file of a function, not at those that it calls.
-    """
-    package = source.parent
-    while (package.parent / "__init__.py").is_file():
-        package = package.parent
-    here = Path(__file__).parent
-    own = _sources(package) if (package / "__init__.py").is_file() else source.read_bytes()
-    digest = sha256(_sources(here) + own).hexdigest()[:16]
-    return str(package / "__pycache__" / f"compiled-{digest}")
+
+# --- where compiled code is kept ---
+
+
+def cache_places(source: Path) -> list[Path]:
+    """Folders that may keep compiled code of a source file, the preferred one first."""
+    root = _root(source)
+    beside = (root if root.is_dir() else root.parent) / "__pycache__"
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return [Path(chosen).absolute()]
+    caches = os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = Path(caches) if caches else Path.home() / ".cache"
+    except RuntimeError:  # A user without a home.
+        return [beside]
+    return [beside, home / "doorbuster"]
+
+
+def code_is_kept(function: Callable[..., object]) -> bool:
+    """Whether compiled code of these very sources is on disk, from an earlier run."""
+    stats: Any = getattr(function, "stats", None)
+    if stats is None or stats.cache_path is None:
+        return False
+    code = plain(function).__code__
+    name = f"{Path(code.co_filename).stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
+    return any(Path(stats.cache_path).glob(name))
+
+
+def can_keep_code(function: Callable[..., object]) -> bool:
+    """Whether compiled code of this function stays on disk."""
+    stats: Any = getattr(function, "stats", None)
+    return stats is not None and stats.cache_path is not None
+
+
+def _root(source: Path) -> Path:
+    """The outermost package around a source file, or the file where there is none."""
+    root = source
+    while (root.parent / "__init__.py").is_file():
+        root = root.parent
+    return root
 
 
 @lru_cache
-def _sources(package: Path) -> bytes:
-    """A digest of all Python sources of a package."""
+def _cache_folder(root: Path) -> str | None:
+    """Where compiled code of these sources is kept: another place for every change of any of them.
+
+    Numba itself only looks at the file of a function, not at those that it calls. None where no
+    place can be written.
+    """
+    digest = sha256(_sources(Path(__file__).parent) + _sources(root)).hexdigest()[:16]
+    for place in cache_places(root):
+        folder = place / f"compiled-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return str(folder)
+    return None
+
+
+@lru_cache
+def _sources(root: Path) -> bytes:
+    """A digest of all Python sources of a package, or of one file."""
     digest = sha256()
-    for file in sorted(package.rglob("*.py")):
+    for file in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
         digest.update(file.read_bytes())
     return digest.digest()
 
 
-def plain(function: _F) -> _F:
-    """The plain form of a compilable function: equal results, and no start-up time of Numba's."""
-    return cast("_F", getattr(function, "py_func", function))
+# --- what to say meanwhile ---
+
+Teller = Callable[[Callable[..., object]], None]
+_tellers: list[Teller] = []
+
+
+def when_compiling(tell: Teller) -> None:
+    """Have `tell` called with each function that must be compiled, before it is.
+
+    A command would else stand still for half a minute without a word.
+    """
+    _tellers[:] = [tell]
+
+
+@lru_cache
+def _listen() -> None:
+    event: Any = import_module("numba.core.event")  # Has no types.
+
+    class Starts(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            for tell in _tellers:
+                tell(event.data["dispatcher"])
+
+        def on_end(self, event: Any) -> None:
+            """Nobody needs to be told."""
+
+    event.register("numba:compile", Starts())

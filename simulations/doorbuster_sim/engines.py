@@ -6,9 +6,15 @@ import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from doorbuster.compiling import cache_places, can_keep_code, code_is_kept
+
 Engine = Literal["simpy", "compiled"]
 """`simpy` is the model to read; `compiled` is the same model for scale, record by record."""
 EngineOption = Literal["auto", "simpy", "compiled"]
+
+COMPILING_VISITORS = 90_000
+"""So many visitors does SimPy simulate on one processor while the other engine is compiled: 36 s
+at 2,500 a second."""
 
 
 class Choice(NamedTuple):
@@ -18,37 +24,38 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_engine(wanted: EngineOption) -> Choice:
-    """The engine for a scenario of built-in behaviour; `auto` is the compiled one if it can run.
+def choose_engine(
+    wanted: EngineOption,
+    *,
+    visitor_count: int | None = None,
+    job_count: int = 1,
+    keeps_code: bool = True,
+) -> Choice:
+    """The engine for a scenario of built-in behaviour.
 
-    The compiled engine must be able to keep its code on disk: compiling it takes half a minute.
+    `auto` is the compiled one, unless its code cannot be kept on disk or would have to be compiled
+    for so few visitors that SimPy is through earlier. The records are the same.
+    visitor_count: of all sales together, simulated by job_count processes; without it the crowd
+    counts as large. keeps_code: whether code that is kept here serves these processes.
     """
     if wanted == "simpy":
         return Choice("simpy", "")
-    obstacle = _obstacle()
-    if obstacle and (wanted == "auto" or "NUMBA_DISABLE_JIT" in obstacle):
-        return Choice("simpy", f"{obstacle}; the SimPy engine runs, with the same records")
-    if obstacle:
-        return Choice("compiled", f"{obstacle}; the engine is compiled anew, half a minute")
-    return Choice("compiled", "")
-
-
-def _obstacle() -> str:
-    """What speaks against the compiled engine in this process, as the start of a sentence."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
-        return "NUMBA_DISABLE_JIT is set, so nothing is compiled"
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    places = [Path(folder)] if folder else [Path(__file__).parent / "__pycache__", Path.home()]
-    if any(_can_write(place) for place in places):
-        return ""
-    return (
-        f"compiled code cannot be kept ({places[0]} cannot be written; "
-        "name a folder that can with NUMBA_CACHE_DIR)"
+        return Choice("simpy", "NUMBA_DISABLE_JIT is set, so nothing is compiled")
+    from doorbuster_sim.compiled_engine.loop import run  # noqa: PLC0415 - loads Numba
+
+    if not can_keep_code(run):
+        places = " and ".join(str(place) for place in cache_places(Path(__file__).parent))
+        obstacle = f"compiled code cannot be kept: {places} cannot be written"
+        if wanted == "compiled":
+            return Choice("compiled", f"{obstacle}; compiled anew in every run, half a minute")
+        return Choice("simpy", f"{obstacle}; name a folder that can with NUMBA_CACHE_DIR")
+    if wanted == "compiled" or (keeps_code and code_is_kept(run)) or visitor_count is None:
+        return Choice("compiled", "")
+    if visitor_count >= COMPILING_VISITORS * job_count:
+        return Choice("compiled", "")
+    return Choice(
+        "simpy",
+        f"through with {visitor_count:,} visitors before the other is compiled; "
+        "`simulate --engine compiled` compiles it, once",
     )
-
-
-def _can_write(folder: Path) -> bool:
-    """Whether a folder, or the nearest one above it that exists, takes new files."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK)

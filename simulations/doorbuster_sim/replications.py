@@ -1,76 +1,40 @@
-"""Replications: the same scenario under several seeds, in a pool of processes."""
+"""Replications: the same scenario under several seeds, on a crew of workers."""
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
-import pyarrow as pa
-
-from doorbuster.plan import build_plan
+from doorbuster.measures.sale_values import SaleMeasure, standard_measures
+from doorbuster.measures.stopping import Precision, StoppingRule
+from doorbuster.plan import Plan, Timetable, build_plan
 from doorbuster.records.run_facts import RunSettings, run_facts
 from doorbuster.records.run_folder import RunFolder
-from doorbuster.records.tables import TABLES
 from doorbuster.scenario.reading import ScenarioFile
+from doorbuster_sim.collecting import Collector
+from doorbuster_sim.crews import Crew, OwnProcess, WorkersLostError
 from doorbuster_sim.engines import Engine
-from doorbuster_sim.sale import SimulatedSale, simulate_sale
+from doorbuster_sim.in_order import run_in_order
+from doorbuster_sim.interrupts import interrupts_held_back
+from doorbuster_sim.process_crew import process_pool
+from doorbuster_sim.replication import (
+    Replication,
+    Task,
+    Vary,
+    compile_ahead,
+    simulate_replication,
+)
 
 Progress = Callable[[int, int, float], None]
 """Called with finished replications, all replications, and the simulated share of the current one
 where it is known (one process), else 0."""
 
-SEED_COUNT = 2**63
-"""Seeds are 63-bit numbers; the one after the last is 0."""
-
-Vary = Literal["crowd", "system"]
-"""What differs between replications: everything, or only network and service times. The second
-repeats one crowd, the same that a live run with this seed meets."""
-
-POOL_FROM_VISITORS = 10_000
+POOL_FROM_VISITORS: dict[Engine, int] = {"simpy": 10_000, "compiled": 3_000_000}
 """Below this many visitors in all, starting processes takes longer than the simulation."""
-
-
-@dataclass(frozen=True)
-class Replication:
-    """One finished sale with its number and seed; the plan of the first gives the run's hash."""
-
-    number: int
-    seed: int
-    plan_hash: str
-    plan_count: int
-    sale: SimulatedSale
-
-
-def simulate_replication(
-    file: ScenarioFile,
-    settings: RunSettings,
-    vary: Vary,
-    engine: Engine,
-    number: int,
-    progress: Callable[[float], None] | None = None,
-) -> Replication:
-    """Replication `number` has seed `settings.seed + number`; number 0 is a live run's twin."""
-    system_seed = (settings.seed + number) % SEED_COUNT
-    if vary == "crowd":
-        settings = replace(settings, seed=system_seed)
-    timetable = settings.timetable(file)
-    plan = build_plan(file.scenario, settings.seed, timetable)
-    sale = simulate_sale(
-        file.scenario,
-        plan,
-        timetable,
-        seed=settings.seed,
-        system_seed=system_seed,
-        replication=number,
-        engine=engine,
-        progress=progress,
-    )
-    return Replication(number, system_seed, plan.hash, plan.visitor_count, sale)
 
 
 def simulate_run(
@@ -82,107 +46,137 @@ def simulate_run(
     vary: Vary = "crowd",
     engine: Engine = "simpy",
     job_count: int = 1,
+    precision: Precision | None = None,
+    crew: Crew | None = None,
+    plan: Plan | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Simulate every replication and fill the run folder.
 
-    Range: replications >= 1, job_count >= 1. engine: as `choose_engine` says.
-    An interrupt keeps the finished replications and marks the run as interrupted.
-    Raises: KeyboardInterrupt after having kept them.
+    engine: as `choose_engine` says. plan: of these settings, where it is built already.
+    precision: end as soon as these means are so sure; replications is then the maximum. crew: who
+    simulates; without one, job_count processes of this machine. Range: replications,
+    job_count >= 1. The records depend on neither. Whatever ends the run early, what was finished
+    before without a gap is kept and the run is marked. Raises: KeyboardInterrupt;
+    WorkersLostError when processes died; OSError naming the file that could not be written.
     """
-    started = time.perf_counter()
     timetable = settings.timetable(file)
-    plan = build_plan(file.scenario, settings.seed, timetable)
+    plan = plan or build_plan(file.scenario, settings.seed, timetable)
     facts = run_facts(file, settings, timetable, plan, "sim")
-    folder.write_run({**facts, "engine": engine, "replications": replications, "vary": vary})
-    done: list[Replication] = []
-    status = "failed"
-    try:
-        parallel = job_count > 1 and replications > 1
-        if parallel and plan.visitor_count * replications >= POOL_FROM_VISITORS:
-            with _pool(min(job_count, replications)) as pool:
-                _collect_from_pool(pool, file, settings, vary, engine, replications, done, progress)
-        else:
-            _collect_here(file, settings, vary, engine, replications, done, progress)
-        status = "complete"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        _write(folder, done, status=status, wall_s=time.perf_counter() - started)
+    facts |= {"engine": engine, "replications": replications, "vary": vary}
+    folder.write_run(facts)
+    wanted = [measure for measure, _ in precision.goals] if precision else []
+    measures = tuple(dict.fromkeys((*wanted, *standard_measures(file.scenario))))
+    task = Task(file, settings, vary, engine, measures)
+    jobs = min(job_count, replications)
+    if plan.visitor_count * replications < POOL_FROM_VISITORS[engine]:
+        jobs = 1
+    with _recording(folder, measures, precision, replications) as keep:
+        if engine == "compiled" and crew is None and jobs > 1:
+            compile_ahead(task, plan, timetable)
+        with _crew(crew, jobs) as chosen:
+            show = _Shown(progress, replications, timetable)
+            within = show.within if isinstance(chosen, OwnProcess) else None
+            work = partial(simulate_replication, task, progress=within)
+            run_in_order(chosen, work, replications, keep, show.finished)
 
 
-def _pool(job_count: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a fork would copy the progress display's thread in an unknown state.
-    return ProcessPoolExecutor(job_count, mp_context=get_context("spawn"))
+@contextmanager
+def _crew(crew: Crew | None, job_count: int) -> Iterator[Crew]:
+    if crew is not None:
+        yield crew
+    elif job_count == 1:
+        yield OwnProcess()
+    else:
+        with process_pool(job_count) as pool:
+            yield pool
 
 
-def _collect_here(
-    file: ScenarioFile,
-    settings: RunSettings,
-    vary: Vary,
-    engine: Engine,
+@contextmanager
+def _recording(
+    folder: RunFolder,
+    measures: Sequence[SaleMeasure],
+    precision: Precision | None,
     replications: int,
-    done: list[Replication],
-    progress: Progress | None,
-) -> None:
-    timetable = settings.timetable(file)
-    length_s = timetable.end_s - timetable.start_s
+) -> Iterator[Callable[[Replication], bool]]:
+    """Gives what keeps a replication and says whether it was the last; then closes the records."""
+    started = time.perf_counter()
+    collector = Collector(folder, measures)
+    reached = _Reached(precision)
 
-    def within(now_s: float) -> None:
-        if progress is not None:
-            progress(len(done), replications, (now_s - timetable.start_s) / length_s)
+    def keep(replication: Replication) -> bool:
+        collector.keep(replication)
+        return reached.is_enough(replication.values)
 
-    for number in range(replications):
-        done.append(simulate_replication(file, settings, vary, engine, number, within))
-        if progress is not None:
-            progress(len(done), replications, 0.0)
+    def finish(status: str, **facts: Any) -> None:
+        wall_s = round(time.perf_counter() - started, 3)
+        collector.finish(status=status, wall_s=wall_s, **reached.facts(replications), **facts)
 
-
-def _collect_from_pool(
-    pool: Executor,
-    file: ScenarioFile,
-    settings: RunSettings,
-    vary: Vary,
-    engine: Engine,
-    replications: int,
-    done: list[Replication],
-    progress: Progress | None,
-) -> None:
-    # Workers inherit the blocked signal: Ctrl-C is for this process, which keeps what is done.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        futures = [
-            pool.submit(simulate_replication, file, settings, vary, engine, number)
-            for number in range(replications)
-        ]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    try:
-        for future in as_completed(futures):
-            done.append(future.result())
-            if progress is not None:
-                progress(len(done), replications, 0.0)
-    except KeyboardInterrupt:
-        for future in futures:
-            future.cancel()
+        yield keep
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        reasons = {} if status == "interrupted" else {"reasons": [_reason(error)]}
+        # A disk that is full is full here, too; the first error says so.
+        with suppress(OSError), interrupts_held_back():
+            finish(status, **reasons)
         raise
+    with interrupts_held_back():
+        finish("complete", replications=collector.kept_count)
 
 
-def _write(folder: RunFolder, done: list[Replication], *, status: str, wall_s: float) -> None:
-    """Write what there is, in the order of the replications."""
-    done.sort(key=lambda replication: replication.number)
-    for name in TABLES:
-        parts = [getattr(replication.sale, name) for replication in done]
-        folder.write_table(name, pa.concat_tables(parts) if parts else TABLES[name].empty_table())
-    folder.write_audits([replication.sale.audit for replication in done])
-    folder.update_run(
-        status=status,
-        replication_seeds=[replication.seed for replication in done],
-        stations=[
-            {"replication": replication.number, **use}
-            for replication in done
-            for use in replication.sale.stations
-        ],
-        wall_s=round(wall_s, 3),
-    )
+def _reason(error: BaseException) -> str:
+    if isinstance(error, WorkersLostError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+class _Reached:
+    """Watches the precision, if one is wanted."""
+
+    def __init__(self, precision: Precision | None) -> None:
+        self._precision = precision
+        self._rule = StoppingRule([goal for _, goal in precision.goals] if precision else [])
+        self._is_enough = False
+
+    def is_enough(self, values: Sequence[float]) -> bool:
+        if self._precision is None:
+            return False
+        # The wanted measures come first among the task's.
+        self._is_enough = self._rule.is_enough(values[: len(self._precision.goals)])
+        return self._is_enough
+
+    def facts(self, replications_max: int) -> dict[str, Any]:
+        """What run.json says about it."""
+        if self._precision is None:
+            return {}
+        goals = [{"name": measure.name, **asdict(goal)} for measure, goal in self._precision.goals]
+        return {
+            "precision": {
+                "reached": self._is_enough,
+                "replications_max": replications_max,
+                "goals": goals,
+            }
+        }
+
+
+class _Shown:
+    """Turns what is finished and how far the current sale is into calls of `progress`."""
+
+    def __init__(self, progress: Progress | None, replications: int, timetable: Timetable) -> None:
+        self._progress, self._replications = progress, replications
+        self._start_s, self._end_s = timetable.start_s, timetable.end_s
+        self._finished = 0
+
+    def finished(self, count: int) -> None:
+        self._finished = count
+        self._tell(0.0)
+
+    def within(self, now_s: float) -> None:
+        self._tell((now_s - self._start_s) / (self._end_s - self._start_s))
+
+    def _tell(self, share: float) -> None:
+        if self._progress is not None:
+            self._progress(self._finished, self._replications, share)

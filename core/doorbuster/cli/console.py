@@ -58,10 +58,12 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        from doorbuster.compiling import when_compiling
         from doorbuster.plan import PlanSizeError, WindowError
         from doorbuster.records.run_folder import RunFolderError
         from doorbuster.scenario.reading import ScenarioError
 
+        when_compiling(_CompilingTold())
         try:
             function(*args, **kwargs)
         except ScenarioError as error:
@@ -76,6 +78,28 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
             stop(exit_codes.INTERRUPTED, "Interrupted.")
 
     return wrapper
+
+
+class _CompilingTold:
+    """Says once of the draws and once of the engine that they are compiled, as it takes long."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, function: Callable[..., object]) -> None:
+        from doorbuster.compiling import can_keep_code, plain
+
+        if not plain(function).__module__.startswith("doorbuster_sim."):
+            part, duration = "what draws the crowd", "some 10 s"
+        elif plain(function).__name__ == "run":  # The event loop; all the others are quick.
+            part, duration = "the engine", "about half a minute"
+        else:
+            return
+        if part not in self._told:
+            once = "once" if can_keep_code(function) else "as in every run"
+            say(f"Compiling {part}, {once}: {duration} ...")
+        # The parts of a loop are compiled with it.
+        self._told |= {part, "what draws the crowd"}
 
 
 def _environment_sentence(error: OSError) -> str:

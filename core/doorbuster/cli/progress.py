@@ -53,12 +53,26 @@ def _bar(console: object, title: str) -> Iterator[Advance]:
 
 
 def _lines(title: str) -> Iterator[Advance]:
-    last = time.monotonic()
+    started = last = time.monotonic()
 
     def advance(fraction: float, note: str = "") -> None:
         nonlocal last
-        if time.monotonic() - last >= QUIET_S:
-            last = time.monotonic()
-            click.echo(f"{title}: {fraction:.0%} {note}".rstrip(), err=True)
+        now = time.monotonic()
+        if now - last >= QUIET_S:
+            last = now
+            left = time_left(now - started, fraction)
+            line = f"{title}: {fraction:.0%} {note}".rstrip()
+            click.echo(f"{line}, {left} left" if left else line, err=True)
 
     yield advance
+
+
+def time_left(elapsed_s: float, fraction: float) -> str:
+    """How long the rest takes if it goes on like this: `12 s`, `3 min`; empty at the start."""
+    if not 0 < fraction <= 1:
+        return ""
+    left_s = elapsed_s * (1 - fraction) / fraction
+    for size_s, unit in ((3600, "h"), (60, "min")):
+        if left_s >= 2 * size_s:
+            return f"{left_s / size_s:.0f} {unit}"
+    return f"{left_s:.0f} s"

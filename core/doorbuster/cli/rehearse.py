@@ -22,7 +22,7 @@ from doorbuster.cli.console import (
 )
 from doorbuster.cli.live_options import live_options
 from doorbuster.cli.settings import results_option, run_settings
-from doorbuster.cli.simulate import simulate, was_interrupted
+from doorbuster.cli.simulate import ended_early, simulate
 
 if TYPE_CHECKING:
     from doorbuster.cli.load import LiveEnding
@@ -76,8 +76,9 @@ def command(
     simulated = simulate(
         file, settings, replications=replications, vary="system", jobs=None, results=results
     )
-    if was_interrupted(simulated):
-        _conclude_alone(simulated, as_json=as_json)
+    early = ended_early(simulated)
+    if early is not None:
+        _conclude_alone(simulated, early, as_json=as_json)
     with _target(file, settings, **live) as (target, token):
         say(f"2/3  The same crowd, live, against {target} ...")
         run = _load(file, settings, results, {**live, "target": target, "admin_token": token})
@@ -85,7 +86,8 @@ def command(
         raise SystemExit(run.exit_code)
     lived = RunFolder.open(run.folder)
     if run.exit_code == exit_codes.INTERRUPTED:
-        _conclude_alone(lived, as_json=as_json)
+        say("Interrupted; what was recorded is kept.")
+        _conclude_alone(lived, exit_codes.INTERRUPTED, as_json=as_json)
     say("3/3  Comparing ...")
     _conclude(simulated, lived, run.exit_code, as_json=as_json)
 
@@ -139,8 +141,8 @@ def _load(
     return run
 
 
-def _conclude_alone(folder: RunFolder, *, as_json: bool) -> NoReturn:
-    """Judge and draw the one run that an interrupt has left."""
+def _conclude_alone(folder: RunFolder, exit_code: int, *, as_json: bool) -> NoReturn:
+    """Judge and draw the one run that an interrupt or a failure has left."""
     from doorbuster.report import write_report
     from doorbuster.verdict import judge
 
@@ -149,7 +151,7 @@ def _conclude_alone(folder: RunFolder, *, as_json: bool) -> NoReturn:
     if as_json:
         print_json(
             {
-                "exit_code": exit_codes.INTERRUPTED,
+                "exit_code": exit_code,
                 folder.run["world"]: {"folder": str(folder.path), "verdict": verdict.to_json()},
                 "report": str(report),
             }
@@ -157,8 +159,8 @@ def _conclude_alone(folder: RunFolder, *, as_json: bool) -> NoReturn:
     else:
         for line in verdict.lines():
             click.echo(line)
-        say(f"\nInterrupted; what was recorded is kept.\nReport: {report}")
-    raise SystemExit(exit_codes.INTERRUPTED)
+        say(f"\nReport: {report}")
+    raise SystemExit(exit_code)
 
 
 def _conclude(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -13,13 +14,18 @@ from doorbuster import exit_codes
 from doorbuster.cli.console import (
     handles_user_errors,
     print_json,
+    product_console,
     say,
     scenario_argument,
+    stop,
 )
+from doorbuster.cli.precision import ShareType, read_precision
 from doorbuster.cli.progress import progress
+from doorbuster.cli.sale_table import precision_sentences, print_sale_table
 from doorbuster.cli.settings import results_option, run_settings
 
 if TYPE_CHECKING:
+    from doorbuster.measures.stopping import Precision
     from doorbuster.records.run_facts import RunSettings
     from doorbuster.records.run_folder import RunFolder
     from doorbuster.scenario.reading import ScenarioFile
@@ -31,6 +37,7 @@ EXAMPLES = """\b
 Examples:
   doorbuster simulate scenarios/demo.yaml
   doorbuster simulate scenarios/demo.yaml --load-factor 3 --replications 20
+  doorbuster simulate scenarios/demo.yaml --replications 500 --precision 2%
   doorbuster simulate scenarios/match-day.yaml --window 21h..22h --load-factor 0.01
 """
 
@@ -56,16 +63,38 @@ Examples:
 @click.option(
     "--engine",
     type=click.Choice(["auto", "simpy", "compiled"]),
-    default="simpy",
+    default="auto",
     show_default=True,
-    help="What runs the model: SimPy, or the same compiled, with equal records. `auto` takes "
-    "the compiled one where it can run.",
+    help="What runs the model: SimPy, or the same compiled, with equal records. `auto` takes the "
+    "compiled one where it is, or compiling it (half a minute, once) is worth it.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 512),
     default=None,
     help="Processes to use.  [default: one a processor]",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    default=None,
+    help="Simulate on a Dask cluster, such as tcp://10.0.0.5:8786, instead of this machine.",
+)
+@click.option(
+    "--precision",
+    type=ShareType(),
+    metavar="SHARE",
+    default=None,
+    help="Simulate until the means are this sure, such as 5%: of the mean for times, counts and "
+    "money, in points for shares. --replications is then the maximum.",
+)
+@click.option(
+    "--measure",
+    "wanted",
+    multiple=True,
+    metavar="NAME[=HALF_WIDTH]",
+    help="What must be that sure, such as units-sold, conversion, response-p95:browse=20ms or the "
+    "name of an objective; may be repeated.  [default: what the objectives are about]",
 )
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -77,6 +106,9 @@ def command(
     vary: Vary,
     engine: EngineOption,
     jobs: int | None,
+    cluster: str | None,
+    precision: float | None,
+    wanted: tuple[str, ...],
     results: Path,
     as_json: bool,
 ) -> None:
@@ -85,6 +117,9 @@ def command(
     from doorbuster.scenario.reading import read_scenario
     from doorbuster.verdict import judge
 
+    if cluster is not None and jobs is not None:
+        sentence = "--jobs counts processes of this machine; leave it out with --cluster"
+        stop(exit_codes.USAGE, sentence)
     file = read_scenario(scenario_path)
     folder = simulate(
         file,
@@ -93,27 +128,42 @@ def command(
         vary=vary,
         engine=engine,
         jobs=jobs,
+        cluster=cluster,
+        precision=read_precision(file, settings, precision, wanted),
         results=results,
     )
     verdict = judge(folder)
     report = write_report(folder.path / "report.html", folder)
+    run = folder.run
     if as_json:
-        print_json({**verdict.to_json(), "folder": str(folder.path), "report": str(report)})
+        measures = {name: run.get(name) for name in ("measures", "precision")}
+        paths = {"folder": str(folder.path), "report": str(report)}
+        print_json({**verdict.to_json(), **measures, **paths})
     else:
+        print_sale_table(run, product_console())
         for line in verdict.lines():
             click.echo(line)
+    early = ended_early(folder)
+    for sentence in precision_sentences(run):
+        say(sentence)
+    if not as_json:
         say(f"\nReport: {report}\nNext: doorbuster rehearse {scenario_path}")
-    raise SystemExit(exit_codes.INTERRUPTED if was_interrupted(folder) else verdict.exit_code)
+    raise SystemExit(verdict.exit_code if early is None else early)
 
 
-def was_interrupted(folder: RunFolder) -> bool:
-    """Whether a user has ended the run; then say what is left of it."""
+def ended_early(folder: RunFolder) -> int | None:
+    """The exit code of a run that a user or a lost worker has ended; says what is left of it."""
     run = folder.run
-    if run.get("status") != "interrupted":
-        return False
+    status = run.get("status")
+    if status not in ("interrupted", "failed"):
+        return None
     done = len(run.get("replication_seeds") or ())
-    say(f"Interrupted; {done} of {run['replications']} sales are kept: {folder.path}")
-    return True
+    kept = f"{done} of {run['replications']} sales are kept: {folder.path}"
+    if status == "interrupted":
+        say(f"Interrupted; {kept}")
+        return exit_codes.INTERRUPTED
+    say(f"Failed; {kept}")  # The verdict tells the reason.
+    return exit_codes.TARGET_FAILED
 
 
 def simulate(
@@ -124,34 +174,77 @@ def simulate(
     vary: Vary,
     jobs: int | None,
     results: Path,
-    engine: EngineOption = "simpy",
+    engine: EngineOption = "auto",
+    cluster: str | None = None,
+    precision: Precision | None = None,
 ) -> RunFolder:
-    """Simulate into a new run folder, with progress on stderr; Ctrl-C keeps what is done."""
+    """Simulate into a new run folder, with progress on stderr.
+
+    What Ctrl-C, a lost worker or a full disk leaves is kept; of the first two the folder tells.
+    """
     from doorbuster.plan import build_plan
     from doorbuster.records.run_folder import RunFolder
     from doorbuster_sim import choose_engine, simulate_run
+    from doorbuster_sim.crews import WorkersLostError
 
-    choice = choose_engine(engine)
-    build_plan(file.scenario, settings.seed, settings.timetable(file))  # Refused before a folder.
-    folder = RunFolder.create(
-        results, scenario_name=file.scenario.name, world="sim", seed=settings.seed
-    )
-    if engine != "simpy":
-        say(f"engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
-    with progress("simulating") as advance:
+    # What cannot be run is refused before there is a folder.
+    plan = build_plan(file.scenario, settings.seed, settings.timetable(file))
+    job_count = jobs or os.cpu_count() or 1
+    at_most = "at most " if precision else ""
+    with _crew(cluster) as crew:
+        choice = choose_engine(
+            engine,
+            visitor_count=plan.visitor_count * replications,
+            job_count=min(replications, crew.worker_count if crew else job_count),
+            keeps_code=crew is None,
+        )
+        folder = RunFolder.create(
+            results, scenario_name=file.scenario.name, world="sim", seed=settings.seed
+        )
+        if engine != "simpy":
+            say(f"Engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
+        with progress("simulating") as advance:
 
-        def show(done: int, total: int, within: float) -> None:
-            advance((done + within) / total, f"{done} of {total} sales")
+            def show(done: int, total: int, within: float) -> None:
+                advance((done + within) / total, f"{done} of {at_most}{total} sales")
 
-        with suppress(KeyboardInterrupt):  # The folder says so.
-            simulate_run(
-                folder,
-                file,
-                settings,
-                replications=replications,
-                vary=vary,
-                engine=choice.engine,
-                job_count=jobs or os.cpu_count() or 1,
-                progress=show,
-            )
+            try:
+                simulate_run(
+                    folder,
+                    file,
+                    settings,
+                    replications=replications,
+                    vary=vary,
+                    engine=choice.engine,
+                    job_count=job_count,
+                    precision=precision,
+                    crew=crew,
+                    plan=plan,
+                    progress=show,
+                )
+            except (KeyboardInterrupt, WorkersLostError):
+                pass  # The folder says so.
+            except OSError:
+                say(f"{len(folder.audits)} of {replications} sales are kept: {folder.path}")
+                raise
     return folder
+
+
+@contextmanager
+def _crew(cluster: str | None) -> Iterator[Any]:
+    """The cluster, if one is wanted; None leaves the simulation to this machine."""
+    if cluster is None:
+        yield None
+        return
+    from doorbuster_sim.dask_crew import ClusterError, ClusterMissingError, dask_cluster
+
+    if not cluster.startswith(("tcp://", "tls://")):
+        sentence = f"--cluster {cluster}: is no address of a scheduler; write tcp://HOST:PORT"
+        stop(exit_codes.USAGE, sentence)
+    try:
+        with dask_cluster(cluster) as crew:
+            yield crew
+    except ClusterMissingError as error:
+        stop(exit_codes.USAGE, str(error))
+    except ClusterError as error:
+        stop(exit_codes.TARGET_FAILED, str(error))

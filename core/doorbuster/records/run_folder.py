@@ -2,8 +2,8 @@
 
 results/<scenario>/<utc>-<world>-<seed>/
 run.json       what ran: scenario text and hashes, seed, versions, machine, status
-spool/         Arrow streams, one a writer and table; complete up to the last flush
-visits.parquet, requests.parquet, stock.parquet    merged from the spool at the end
+spool/         Arrow streams, one a writer and table; complete up to the last append
+visits.parquet, requests.parquet, stock.parquet    there once the run has ended
 audit.json     the target's own account (a list with one entry a replication)
 verdict.json, report.html, junit.xml
 results/<scenario>/latest -> the newest run
@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import pyarrow as pa
@@ -26,6 +25,8 @@ import pyarrow.parquet as pq
 
 from doorbuster import __version__
 from doorbuster.records.audit import Audit
+from doorbuster.records.row_groups import TableWriter
+from doorbuster.records.spool import Journal, Spool, read_journal, read_stream
 from doorbuster.records.tables import TABLES
 
 World = Literal["sim", "live"]
@@ -103,25 +104,37 @@ class RunFolder:
         (self.path / "spool").mkdir(exist_ok=True)
         return Spool(self.path / "spool" / f"{table}-{writer}.arrows", TABLES[table])
 
+    def journal(self) -> Journal:
+        """An append-only file with one line a finished sale of a simulated run."""
+        (self.path / "spool").mkdir(exist_ok=True)
+        return Journal(self._journal_path)
+
+    @property
+    def _journal_path(self) -> Path:
+        return self.path / "spool" / "sales.jsonl"
+
     def merge_spools(self) -> None:
         """Turn all spool streams into the Parquet tables, then delete them."""
         for name in TABLES:
             self.write_table(name, self._read_spools(name))
-        for file in (self.path / "spool").glob("*.arrows"):
-            file.unlink()
+        self.remove_spool()
+
+    def remove_spool(self) -> None:
+        """Delete the append-only files, once the tables hold what was in them."""
+        for file in (*(self.path / "spool").glob("*.arrows"), self._journal_path):
+            file.unlink(missing_ok=True)
         if (self.path / "spool").is_dir():
             (self.path / "spool").rmdir()
 
+    def table_writer(self, name: str) -> TableWriter:
+        """Writes one table piece by piece. Raises: OSError, naming the file."""
+        return TableWriter(self.path / f"{name}.parquet", TABLES[name])
+
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write one table whole or not at all. Raises: OSError, naming the file."""
-        path, temporary = self.path / f"{name}.parquet", self.path / f".{name}.parquet.part"
-        try:
-            pq.write_table(table.cast(TABLES[name]), temporary, compression="zstd")
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            # Arrow's errors carry neither number nor file.
-            raise OSError(error.errno, str(error.strerror or error), str(path)) from None
+        writer = self.table_writer(name)
+        writer.append(table.cast(TABLES[name]))
+        writer.close()
 
     def table(self, name: str) -> pa.Table:
         """One table: the Parquet file, or what the spool holds of an unfinished run.
@@ -151,9 +164,10 @@ class RunFolder:
     @property
     def audits(self) -> list[Audit]:
         """The target's own account, one a replication; empty when it was never read."""
-        if not (self.path / "audit.json").is_file():
-            return []
-        return [Audit.model_validate(entry) for entry in self._read_json("audit.json")]
+        if (self.path / "audit.json").is_file():
+            return [Audit.model_validate(entry) for entry in self._read_json("audit.json")]
+        # Killed before its end: what the finished sales left.
+        return [Audit.model_validate(entry["audit"]) for entry in read_journal(self._journal_path)]
 
     def write_json(self, name: str, content: Any) -> None:
         """Write another JSON file of the run, such as verdict.json, whole or not at all."""
@@ -170,50 +184,6 @@ class RunFolder:
         except (OSError, ValueError) as error:
             message = f"{self.path / name}: cannot be read ({error})"
             raise RunFolderError(message) from None
-
-
-class Spool:
-    """Rows of one table, appended by one writer; what was flushed survives a kill."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._file = path.open("wb")
-        options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=False)
-        self._stream = pa.ipc.new_stream(self._file, schema, options=options)
-
-    def append(self, columns: Mapping[str, Any]) -> None:
-        """Write rows given as equally long columns, then flush them to the operating system."""
-        arrays = [pa.array(columns[field.name], type=field.type) for field in self._schema]
-        self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._file.flush()
-
-    def close(self) -> None:
-        """End the stream."""
-        self._stream.close()
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def read_stream(path: Path) -> list[pa.RecordBatch]:
-    """All whole batches of a stream, also of one whose writer was killed."""
-    batches: list[pa.RecordBatch] = []
-    with path.open("rb") as file:
-        try:
-            for batch in pa.ipc.open_stream(file):
-                batches.append(batch)  # noqa: PERF402 - keep what came before the break
-        except (pa.ArrowInvalid, OSError):
-            pass  # The last batch was cut off.
-    return batches
 
 
 def machine_facts() -> dict[str, Any]:
