@@ -1,6 +1,6 @@
 """Two processes against one, side by side, on many sales of the demo.
 
-    .venv/bin/python benchmarks/replications.py [--sales 12] [--load-factor 50] [--rounds 3]
+    .venv/bin/python benchmarks/replications.py [--sales 40] [--load-factor 50] [--rounds 3]
     .venv/bin/python benchmarks/replications.py --engine compiled --sales 60 --load-factor 1000
 
 Each round simulates the same run with one process and with two, in turn, and the ratio of the
@@ -74,7 +74,7 @@ def cpu_s() -> float:
 def main() -> None:
     """Print the table as Markdown, and whether the ratio is the wanted one."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sales", type=int, default=12)
+    parser.add_argument("--sales", type=int, default=40)
     parser.add_argument("--load-factor", type=float, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engine", choices=["simpy", "compiled"], default="simpy")
