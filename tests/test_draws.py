@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -74,6 +74,8 @@ def test_philox_gives_the_published_answers(
     assert philox4x32(*counter, *key) == answer
 
 
+# No deadline: the first example may have to compile.
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**63 - 1),
     visitor=st.integers(0, 2**63 - 1),
