@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from types import TracebackType
@@ -19,8 +19,9 @@ from doorbuster.capacity.trial import Trial, judged, needs_comparison, records_o
 from doorbuster.capacity.trials import Question
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.scenario.model import Scenario
+from doorbuster_sim.engines import Engine
 from doorbuster_sim.replications import SEED_COUNT
-from doorbuster_sim.sale import Engine, SimulatedSale, simulate_sale
+from doorbuster_sim.sale import SimulatedSale, simulate_sale
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,10 @@ class TrialSettings:
 
 
 def simulate_trial(scenario: Scenario, settings: TrialSettings, question: Question) -> Trial:
-    """One trial. Replication k has seed + k at every load and in every variant, so two variants
-    meet the same visitors with the same draws (common random numbers).
+    """One trial.
+
+    Replication k has seed + k at every load and in every variant, so two variants meet the same
+    visitors with the same draws (common random numbers).
     """
     variant, load_factor = question
     changed = varied(scenario, variant)
@@ -81,9 +84,7 @@ class TrialPool:
         self._pool: Executor | None = None
         if job_count > 1:
             # Spawned, not forked: a fork would copy the progress display's thread.
-            self._pool = ProcessPoolExecutor(
-                job_count, mp_context=get_context("spawn"), initializer=_leave_interrupts
-            )
+            self._pool = ProcessPoolExecutor(job_count, mp_context=get_context("spawn"))
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Trial]]:
         """Each answer as it comes, with the place of its question."""
@@ -91,16 +92,24 @@ class TrialPool:
             for place, question in enumerate(questions):
                 yield place, simulate_trial(self._scenario, self._settings, question)
             return
-        futures = {
-            self._pool.submit(simulate_trial, self._scenario, self._settings, question): place
-            for place, question in enumerate(questions)
-        }
+        futures = self._submit(self._pool, questions)
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             for future in futures:
                 future.cancel()
+
+    def _submit(self, pool: Executor, questions: Sequence[Question]) -> dict[Future[Trial], int]:
+        # Workers inherit the blocked signal: Ctrl-C is for this process, which holds the findings.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return {
+                pool.submit(simulate_trial, self._scenario, self._settings, question): place
+                for place, question in enumerate(questions)
+            }
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +122,3 @@ class TrialPool:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that holds the findings."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -88,26 +88,32 @@ def suspects_of(scenario: Scenario) -> list[Suspect]:
 
 
 def ranked(reliefs: Sequence[Relief], before: Bracket, precision: float) -> list[Relief]:
-    """The strongest first; those that are alike in the order of plainness.
+    """The strongest first; those that are alike with the strongest in the order of plainness.
 
-    Gains are compared in steps of the search's precision, so that noise decides nothing.
+    Alike is what differs by less than the search could err, so that noise decides nothing; a
+    relief without any gain is like no other.
     """
     step = ALIKE * log(1 + precision)
+    rest = sorted(reliefs, key=lambda relief: -relief.gain(before))
+    found: list[Relief] = []
+    while rest:
+        top = rest[0].gain(before)
+        floor = top - step if top > 0 else top
+        alike = [r for r in rest if r.gain(before) >= floor and (r.gain(before) > 0 or top <= 0)]
+        alike.sort(key=lambda relief: (_ORDER.index(relief.suspect.cause), relief.excess))
+        found += alike
+        rest = [relief for relief in rest if relief not in alike]
+    return found
 
-    def place(relief: Relief) -> tuple[float, int, float]:
-        gain = relief.gain(before)
-        rung = -gain if gain in (0.0, inf) else -round(gain / step)
-        return rung, _ORDER.index(relief.suspect.cause), relief.excess
 
-    return sorted(reliefs, key=place)
+def moves_clearly(relief: Relief, before: Bracket, precision: float) -> bool:
+    """Whether a relief alone moves the break by more than the search could err."""
+    return relief.gain(before) > ALIKE * log(1 + precision)
 
 
-def cause_of(reliefs: Sequence[Relief], before: Bracket, precision: float) -> Relief | None:
-    """The suspect whose relief moves the break the most; None when none moves it alone."""
-    for relief in ranked(reliefs, before, precision)[:1]:
-        if relief.gain(before) > 0:
-            return relief
-    return None
+def plainest_last(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """The order in which explanations are done without."""
+    return sorted(suspects, key=lambda suspect: -_ORDER.index(suspect.cause))
 
 
 SymptomKind = Literal["refused", "queue", "payment", "unsold", "slow"]

@@ -1,8 +1,8 @@
-"""What a capacity study has found, stage by stage; a study that was cut short holds the first ones."""
+"""What a capacity study has found, stage by stage; one that was cut short holds the first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from doorbuster import exit_codes
@@ -16,7 +16,7 @@ from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.objectives import Objective
 
 Status = Literal["within", "beyond", "inconclusive"]
-Ended = Literal["complete", "sales_spent", "interrupted"]
+Ended = Literal["running", "complete", "sales_spent", "interrupted"]
 
 EXIT_CODES: dict[Status, int] = {
     "within": exit_codes.PASS,
@@ -39,7 +39,7 @@ class StudySettings:
     replications: int
     seed: int
     max_sales: int
-    engine: str
+    engine: Literal["simpy", "compiled"]
     costs: dict[str, float] = field(default_factory=dict)
     """Cost of one unit of a lever by its id; 1 where it is not given."""
 
@@ -94,13 +94,35 @@ class Capacity:
     """The trial at the upper end of the bracket."""
     symptom: Symptom | None = None
     reliefs: list[Relief] = field(default_factory=list)
-    cause: Relief | None = None
-    unlimited_breaks: bool | None = None
-    """Whether even a shop without limits breaks there; known where no relief alone helps."""
+    causes: list[Relief] = field(default_factory=list)
+    """The resource whose relief moves the break; several where none of them moves it alone."""
+    together: Bracket | None = None
+    """Of several causes: where it breaks once all of them are relieved."""
+    beyond_resources: bool = False
+    """Even relief of every resource moved nothing: the crowd or the objective is the reason."""
     offers: list[OneMore] = field(default_factory=list)
     frontier: list[FrontierPoint] = field(default_factory=list)
     sale_count: int = 0
-    ended: Ended = "complete"
+    ended: Ended = "running"
+
+    @property
+    def first_to_break(self) -> list[ObjectiveBreak]:
+        """The objectives that define capacity and break, in the order in which they do.
+
+        Where none fails with confidence, the one furthest beyond its limit at the breaking load.
+        """
+        breaking = [o for o in self.objectives if o.defines_capacity and o.direction != "down"]
+        known = [(o.bracket.broke, o) for o in breaking if o.bracket.broke is not None]
+        beyond = {} if self.breaking is None else {o.name: o.beyond for o in self.breaking.broken}
+        known.sort(key=lambda pair: (pair[0], -beyond.get(pair[1].objective.name, 0.0)))
+        if known or not beyond or self.bracket is None:
+            return [objective for _, objective in known]
+        worst = max(beyond, key=lambda name: beyond[name])
+        return [
+            replace(objective, bracket=self.bracket)
+            for objective in self.objectives
+            if objective.objective.name == worst
+        ]
 
     @property
     def status(self) -> Status:

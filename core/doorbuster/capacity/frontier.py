@@ -66,7 +66,9 @@ def frontier(
     for _ in range(max_steps):
         if point.bracket.broke is None:
             return
-        variant, bracket, lever = _best(point, levers(point.variant, point.bracket.broke), costs, measure)
+        variant, bracket, lever = _best(
+            point, levers(point.variant, point.bracket.broke), costs, measure
+        )
         if lever is None:
             return
         # A purchase that only shares the credit with an earlier one may have replaced it.

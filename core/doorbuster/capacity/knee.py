@@ -20,18 +20,23 @@ POINTS_MIN = 4
 PROMINENCE_MIN = 0.2
 """A bend that leaves the diagonal by less of the height is no knee: a straight line with noise."""
 
+GROWTH_MIN = 2.0
+"""A curve that does not even double from its first point to its highest is flat, and a bend in
+what noise is left is no knee."""
+
 
 def knee_of(x: Sequence[float], y: Sequence[float], bend: Bend) -> int | None:
     """Index of the knee of a rising curve, None where it has none.
 
     x: rising. y: may hold noise, but no NaN. The curve must leave the straight line between its
-    ends by PROMINENCE_MIN of its height, and return to it: the last point is never the knee.
+    ends by PROMINENCE_MIN of its height, and return to it: the last point is never the knee. It
+    must at least double.
     """
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(xs) < POINTS_MIN or not np.isfinite(ys).all():
         return None
     width, height = np.ptp(xs), np.ptp(ys)
-    if width <= 0 or height <= 0:
+    if width <= 0 or height <= 0 or ys.max() < GROWTH_MIN * ys[0]:
         return None
     across, up = (xs - xs.min()) / width, (ys - ys.min()) / height
     distance = across - up if bend == "convex" else up - across

@@ -25,7 +25,9 @@ from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.payments import Channel
 from doorbuster.scenario.service import Passage, Station
 
-LeverKind = Literal["servers", "speed", "queue", "latency", "late", "declines", "timeout"]
+LeverKind = Literal[
+    "servers", "speed", "queue", "latency", "late", "declines", "timeout", "channels"
+]
 PAYMENTS = "payments"
 """Resource of the shop's own wait for a provider."""
 QUEUE_LIMIT_MAX = 10_000_000
@@ -80,7 +82,7 @@ def levers_of(scenario: Scenario) -> list[Lever]:
             found.append(Lever(channel.name, "late"))
         if channel.decline_fraction > 0:
             found.append(Lever(channel.name, "declines"))
-    return [*found, Lever(PAYMENTS, "timeout")]
+    return [*found, Lever(PAYMENTS, "timeout"), Lever(PAYMENTS, "channels")]
 
 
 def visited_stations(scenario: Scenario) -> list[Station]:
@@ -162,7 +164,9 @@ def _passages_changed(
 # --- one function a kind of lever ---
 
 
-def _station(scenario: Scenario, name: str, change: Callable[[Station], dict[str, Any]]) -> Scenario:
+def _station(
+    scenario: Scenario, name: str, change: Callable[[Station], dict[str, Any]]
+) -> Scenario:
     stations = [
         station.model_copy(update=change(station)) if station.name == name else station
         for station in scenario.service.stations
@@ -193,7 +197,9 @@ def _queue(scenario: Scenario, name: str, units: int) -> Scenario:
     return _station(scenario, name, change)
 
 
-def _channel(scenario: Scenario, name: str, change: Callable[[Channel], dict[str, Any]]) -> Scenario:
+def _channel(
+    scenario: Scenario, name: str, change: Callable[[Channel], dict[str, Any]]
+) -> Scenario:
     channels = [
         channel.model_copy(update=change(channel)) if channel.name == name else channel
         for channel in scenario.payments.channels
@@ -229,6 +235,19 @@ def _timeout(scenario: Scenario, _name: str, units: int) -> Scenario:
     return scenario.model_copy(update={"payments": payments})
 
 
+def _channels(scenario: Scenario, _name: str, units: int) -> Scenario:
+    """So many more channels like the fastest one; each draws buyers from all others."""
+    best = min(scenario.payments.channels, key=lambda c: (mean_of(c.latency), c.decline_fraction))
+    more = [
+        best.model_copy(update={"name": f"{best.name}-more-{number + 1}"})
+        for number in range(units)
+    ]
+    payments = scenario.payments.model_copy(
+        update={"channels": [*scenario.payments.channels, *more]}
+    )
+    return scenario.model_copy(update={"payments": payments})
+
+
 _PULL: dict[LeverKind, Callable[[Scenario, str, int], Scenario]] = {
     "servers": _servers,
     "speed": _speed,
@@ -237,6 +256,7 @@ _PULL: dict[LeverKind, Callable[[Scenario, str, int], Scenario]] = {
     "late": _late,
     "declines": _declines,
     "timeout": _timeout,
+    "channels": _channels,
 }
 ONCE: tuple[LeverKind, ...] = ("late", "declines")
 """Levers that are pulled whole or not at all."""
@@ -249,13 +269,13 @@ def setting(scenario: Scenario, lever: Lever) -> str:
     """What the lever stands at, as text that reads the same in every language."""
     if lever.kind == "timeout":
         return duration(scenario.payments.timeout)
+    if lever.kind == "channels":
+        return count(len(scenario.payments.channels))
     if lever.kind in ("latency", "late", "declines"):
         channel = next(c for c in scenario.payments.channels if c.name == lever.resource)
         if lever.kind == "latency":
             return duration(mean_of(channel.latency))
-        return percent(
-            channel.late_fraction if lever.kind == "late" else channel.decline_fraction
-        )
+        return percent(channel.late_fraction if lever.kind == "late" else channel.decline_fraction)
     station = next(s for s in scenario.service.stations if s.name == lever.resource)
     if lever.kind == "servers":
         return count(station.servers)

@@ -10,7 +10,15 @@ what is told. Noise near the limit may then move the answer by a step, but it ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Hashable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from itertools import groupby
 from math import sqrt
@@ -53,12 +61,23 @@ class SearchLimitError(Exception):
     """A search that asked too often: its readings contradict each other."""
 
 
-def bisect(held: float, broke: float, *, precision: float) -> Search:
+def beyond_limit(reading: Reading) -> bool:
+    """Whether the value lies on the wrong side of its limit, however sure that is."""
+    return reading.excess > 0
+
+
+def bisect(
+    held: float,
+    broke: float,
+    *,
+    precision: float,
+    broken: Callable[[Reading], bool] = beyond_limit,
+) -> Search:
     """Narrow a bracket until broke / held <= 1 + precision; works downwards as well."""
     while max(broke / held, held / broke) > 1 + precision:
         middle = sqrt(held * broke)
         reading = yield middle
-        if reading.excess > 0:
+        if broken(reading):
             broke = middle
         else:
             held = middle
@@ -123,6 +142,23 @@ def lowest_break(readings: Sequence[tuple[float, Reading]]) -> Bracket:
     while at and readings[at - 1][1].excess > 0:
         at -= 1
     return Bracket(readings[at - 1][0] if at else None, readings[at][0])
+
+
+def objective_bracket(readings: Sequence[tuple[float, Reading]]) -> Bracket:
+    """Where one objective breaks, by how it behaves over the swept loads.
+
+    One that never fails with confidence has no break, whatever a noisy value shows; of one that
+    is nowhere decided nothing is known.
+    """
+    match direction_of(reading for _, reading in readings):
+        case "open":
+            return Bracket(None, None)
+        case "never":
+            return Bracket(readings[-1][0], None)
+        case "down":
+            return recovery(readings)
+        case _:
+            return break_after_pass(readings)
 
 
 def break_after_pass(readings: Sequence[tuple[float, Reading]]) -> Bracket:

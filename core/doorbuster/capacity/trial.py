@@ -96,6 +96,8 @@ class Trial:
     objectives: tuple[JudgedObjective, ...]
     response_p95_s: float
     """Of all steps but pay: while the provider is thinking, the shop is not."""
+    response_p95_range_s: tuple[float, float]
+    """Of the fastest and of the slowest sale."""
     answers_per_s: float
     """Requests answered without failure in the busiest second."""
     offered_per_s: float
@@ -189,7 +191,7 @@ def trial_of(
 ) -> Trial:
     """What a trial says. unlimited_checks: of the same crowd before a shop without limits."""
     scenario = records.scenario
-    acquitted = unlimited_checks or [None] * len(checks)
+    acquitted: Sequence[Check | None] = unlimited_checks or [None] * len(checks)
     objectives = tuple(
         _judged_objective(objective, check, other)
         for objective, check, other in zip(scenario.objectives, checks, acquitted, strict=True)
@@ -201,12 +203,15 @@ def trial_of(
     units = max(sum(records.stock_units), 1)
     sold = np.mean([sum(item.sold_units for item in audit.items) for audit in records.audits])
     locked = np.mean([sum(item.locked_units for item in audit.items) for audit in records.audits])
+    all_waits = [quantile(response_s(part)[finished(part)], 0.95) for part in of_shop]
+    waits = [wait for wait in all_waits if np.isfinite(wait)] or [float("nan")]
     return Trial(
         load_factor=float(records.run["load_factor"]),
         sale_count=len(sales) * (1 if unlimited_checks is None else 2),
         visitors=len(records.visits.visitor) / len(sales),
         objectives=objectives,
-        response_p95_s=_mean([quantile(response_s(p)[finished(p)], 0.95) for p in of_shop]),
+        response_p95_s=_mean(waits),
+        response_p95_range_s=(min(waits), max(waits)),
         answers_per_s=_mean([bins.rate_per_s(done).max() for done in good]),
         offered_per_s=_mean([bins.rate_per_s(part.sent_s).max() for part in parts]),
         unsold_fraction=float(1 - sold / units),
@@ -237,9 +242,11 @@ def _beyond(check: Check) -> float:
 
 
 def _tristate(check: Check) -> Tristate:
-    if check.status == "pass" or check.status == "fail":
-        return check.status
-    return "inconclusive"
+    match check.status:
+        case "pass" | "fail" as decided:
+            return decided
+        case _:
+            return "inconclusive"
 
 
 def _seconds(records: RunRecords) -> Bins:
