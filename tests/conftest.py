@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -72,3 +75,44 @@ def small_scenario() -> Callable[..., Scenario]:
 def written_scenario() -> Change:
     """The small sale as it stands in a file."""
     return deepcopy(SMALL)
+
+
+CHROMIUM_FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def _missing_browser() -> str:
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        return "selenium is not installed"
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        return "no chromium on this machine"
+    return "" if shutil.which("chromedriver") else "no chromedriver on this machine"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium without a window, one a test file; skipped with the reason where there is none."""
+    reason = _missing_browser()
+    if reason:
+        if os.environ.get("DOORBUSTER_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"the browser tests are required, but {reason}")
+        sys.stderr.write(f"\nbrowser tests skipped: {reason}\n")
+        pytest.skip(reason)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for flag in (
+        *CHROMIUM_FLAGS,
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+        "--lang=en",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

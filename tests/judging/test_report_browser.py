@@ -7,10 +7,7 @@ skipped with the reason, unless DOORBUSTER_REQUIRE_BROWSER=1.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,6 @@ import pytest
 
 Builder = Callable[..., Any]
 
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 WIDE, PHONE = 1280, 390
 
 INK = """
@@ -33,36 +26,6 @@ return [...document.querySelectorAll('.uplot canvas')].map(canvas => {
   return colours.size;
 });
 """
-
-
-def _missing() -> str:
-    try:
-        import selenium  # noqa: F401
-    except ImportError:
-        return "selenium is not installed"
-    if not (shutil.which("chromium") or shutil.which("google-chrome")):
-        return "no chromium on this machine"
-    return "" if shutil.which("chromedriver") else "no chromedriver on this machine"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    reason = _missing()
-    if reason:
-        if os.environ.get("DOORBUSTER_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"the browser tests are required, but {reason}")
-        sys.stderr.write(f"\nbrowser tests skipped: {reason}\n")
-        pytest.skip(reason)
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "--lang=en"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")

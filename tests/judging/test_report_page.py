@@ -196,7 +196,8 @@ def test_every_key_in_the_sources_is_in_the_catalogue() -> None:
 
 def _is_start_of(key: str, known: set[str]) -> bool:
     """`check.validity` is completed at run time; file names such as `page.css` are no keys."""
-    return any(other.startswith(f"{key}.") for other in known) or key.endswith((".json", ".css"))
+    is_file = key.endswith((".json", ".css", ".html"))
+    return is_file or any(other.startswith(f"{key}.") for other in known)
 
 
 def test_every_row_of_a_verdict_can_be_said() -> None:

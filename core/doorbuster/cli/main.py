@@ -16,6 +16,7 @@ VERBS = {
     "load": "Run the sale against a live checkout API.",
     "rehearse": "Simulate, serve, load, compare and report: the main job.",
     "compare": "Compare two runs, simulated or live.",
+    "capacity": "Search how much load the sale carries, and what limits it.",
     "report": "Draw the report of a run again.",
     "schema": "Print the JSON Schema of scenario files.",
     "doctor": "Tell whether this machine is fit to generate load.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from doorbuster.measures.columns import OUTCOMES, REPLIES
 from doorbuster.records.run_folder import RunFolder, RunFolderError
 from doorbuster.report import facts
 from doorbuster.report.catalogue import LANGUAGES, catalogue
-from doorbuster.report.charts import charts_of
+from doorbuster.report.charts import Chart, charts_of
 from doorbuster.report.headlines import headlines, key_numbers
 from doorbuster.report.numbers import count, percent
 from doorbuster.report.sides import Side, sides_of
@@ -48,15 +49,20 @@ def write_page(path: Path, primary: RunFolder, other: RunFolder | None) -> Path:
 
 def render(sides: list[Side]) -> str:
     """The page of one or two runs as HTML."""
-    environment = Environment(
+    return environment().get_template("page.html").render(_context(sides))
+
+
+def environment() -> Environment:
+    """The templates, with the functions that speak in every language."""
+    made = Environment(
         loader=PackageLoader("doorbuster.report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(t=t, named=named, step_named=step_named, measure_named=measure_named)
-    return environment.get_template("page.html").render(_context(sides))
+    made.globals.update(t=t, named=named, step_named=step_named, measure_named=measure_named)
+    return made
 
 
 def _context(sides: list[Side]) -> dict[str, Any]:
@@ -84,13 +90,8 @@ def _context(sides: list[Side]) -> dict[str, Any]:
         "incomparable": incomparable,
         "outcome_names": OUTCOMES,
         "reply_names": REPLIES,
-        "data": _data(sides),
-        "style": Markup(_file("vendor", "uPlot.min.css") + _file("template", "page.css")),
-        "notice": _file("vendor", "NOTICE"),
-        "scripts": [
-            Markup(_file("vendor", "uPlot.iife.min.js")),
-            Markup(_file("template", "page.js")),
-        ],
+        "data": data_of(charts_of(sides), main_side=sides[0].label),
+        **style_and_scripts(),
     }
 
 
@@ -155,22 +156,34 @@ def _marked_interval(estimate: Estimate, unit: str) -> str:
     return text + BORROWED_MARK if text and is_borrowed(estimate) else text
 
 
-def _data(sides: list[Side]) -> Markup:
+def data_of(charts: Mapping[str, Chart], *, main_side: str) -> Markup:
     """Everything the script draws, as JSON that no HTML parser can mistake for a tag."""
     words = {
         language: {k: v for k, v in catalogue(language).items() if k.startswith(SCRIPT_KEYS)}
         for language in LANGUAGES
     }
     text = json.dumps(
-        {"charts": charts_of(sides), "words": words, "mainSide": sides[0].label},
+        {"charts": charts, "words": words, "mainSide": main_side},
         ensure_ascii=False,
         separators=(",", ":"),
     )
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
+def style_and_scripts() -> dict[str, Any]:
+    """What every page carries inside itself, with the licence of what is not ours."""
+    return {
+        "style": Markup(_file("vendor", "uPlot.min.css") + _file("template", "page.css")),
+        "notice": _file("vendor", "NOTICE"),
+        "scripts": [
+            Markup(_file("vendor", "uPlot.iife.min.js")),
+            Markup(_file("template", "page.js")),
+        ],
+    }
+
+
 def _file(folder: str, name: str) -> str:
     return resources.files("doorbuster.report").joinpath(folder, name).read_text("utf-8")
 
 
-__all__ = ["render", "write_page"]
+__all__ = ["data_of", "environment", "render", "style_and_scripts", "write_page"]

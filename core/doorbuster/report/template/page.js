@@ -40,9 +40,13 @@
     return sums;
   }
 
+  // Most charts run over the time of the sale, those of a capacity study over load or cost.
+  const xName = (chart) => word("axis." + (chart.x_kind || "time"));
+  const xShown = (chart, value) => (chart.x_kind ? digits(value) : clock(value, span(chart)));
+
   function columnsOf(chart) {
     const data = [chart.x];
-    const series = [{ label: word("axis.time"), value: (u, v) => (v == null ? "–" : clock(v, span(chart))) }];
+    const series = [{ label: xName(chart), value: (u, v) => (v == null ? "–" : xShown(chart, v)) }];
     const bands = [];
     const paths = chart.stepped ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
     if (chart.stacked) {
@@ -110,6 +114,54 @@
     };
   }
 
+  // Loads that matter, as lines with their names; where two are close, the lower name moves down.
+  function loadMarks(chart) {
+    return (u) => {
+      const { ctx } = u;
+      const { left, top, width, height } = u.bbox;
+      const ratio = devicePixelRatio || 1;
+      ctx.save();
+      ctx.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+      ctx.fillStyle = ctx.strokeStyle = colour("--c-mark");
+      ctx.setLineDash([4 * ratio, 3 * ratio]);
+      ctx.lineWidth = ratio;
+      ctx.textBaseline = "top";
+      let row = 0, end = -Infinity;
+      for (const [value, key] of chart.marks) {
+        const x = u.valToPos(value, "x", true);
+        if (x < left - 1 || x > left + width + 1) continue;
+        const text = `${word(key)} ${digits(value)}`;
+        const wide = ctx.measureText(text).width + 8 * ratio;
+        const right = x + wide > left + width;
+        ctx.textAlign = right ? "right" : "left";
+        const from = right ? x - wide : x;
+        row = from < end ? row + 1 : 0;
+        end = Math.max(end, from + wide);
+        ctx.beginPath();
+        ctx.moveTo(x, top);
+        ctx.lineTo(x, top + height);
+        ctx.stroke();
+        ctx.fillText(text, x + (right ? -4 : 4) * ratio, top + (3 + 14 * row) * ratio);
+      }
+      ctx.restore();
+    };
+  }
+
+  // 1, 2 and 5 of each power of ten; within a narrow range every unit, half or fifth of it.
+  function loadTicks(u, axis, low, high) {
+    const ticks = [];
+    if (high / low > 8) {
+      for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10)
+        for (const digit of [1, 2, 5]) ticks.push(digit * power);
+    } else {
+      const raw = (high - low) / 5;
+      const power = 10 ** Math.floor(Math.log10(raw));
+      const step = [1, 2, 5, 10].find((digit) => digit * power >= raw) * power;
+      for (let at = Math.ceil(low / step) * step; at <= high; at += step) ticks.push(+at.toPrecision(6));
+    }
+    return ticks.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+  }
+
   function optionsOf(chart, width, height) {
     const ink = colour("--soft");
     const grid = { stroke: colour("--c-grid"), width: 1 };
@@ -119,16 +171,17 @@
     return {
       width, height, series, bands, padding: [20, 12, 0, 0],
       legend: { markers: { width: 2, dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
-      cursor: { sync: { key: "sale", setSeries: false }, points: { size: 6 } },
-      scales: { x: { time: false, range: (u, low, high) => [low, high] },
+      cursor: { sync: { key: chart.x_kind || "sale", setSeries: false }, points: { size: 6 } },
+      scales: { x: { time: false, distr: chart.x_kind === "load_factor" ? 3 : 1, range: (u, low, high) => [low, high] },
         y: chart.log ? { distr: 3 } : { range: (u, low, high) => [0, Math.max(high * 1.06, whole ? 1 : 1e-9)] } },
       axes: [
-        { ...common, label: word("axis.time"), labelSize: 20, size: 34, space: 64, values: (u, at) => at.map((v) => clock(v, span(chart))) },
+        { ...common, label: xName(chart), labelSize: 20, size: 34, space: 64,
+          ...(chart.x_kind === "load_factor" ? { splits: loadTicks, filter: (u, at) => at } : {}), values: (u, at) => at.map((v) => (v == null ? "" : xShown(chart, v))) },
         { ...common, label: word("axis." + chart.unit), labelSize: 20, size: 58, space: 34,
           ...(whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8] } : {}),
           values: (u, at) => at.map((v) => (v == null ? "" : shown(chart, v))) },
       ],
-      hooks: { drawAxes: [marks(chart)], setCursor: [(u) => u.root.classList.toggle("hovering", u.cursor.idx != null)] },
+      hooks: { drawAxes: [chart.marks ? loadMarks(chart) : marks(chart)], setCursor: [(u) => u.root.classList.toggle("hovering", u.cursor.idx != null)] },
     };
   }
 
@@ -155,7 +208,7 @@
     const chart = charts[details.dataset.table];
     const box = details.querySelector(".scroll");
     if (!chart || !details.open) return;
-    const head = [word("axis.time"), ...chart.series.map((s) => nameOf(chart, s))];
+    const head = [xName(chart), ...chart.series.map((s) => nameOf(chart, s))];
     const table = document.createElement("table");
     const row = (cells, kind, parent) => {
       const line = parent.insertRow();
@@ -167,7 +220,7 @@
     };
     row(head, "th", table.createTHead());
     const body = table.createTBody();
-    chart.x.forEach((x, i) => row([clock(x, span(chart)), ...chart.series.map((s) => shown(chart, s.y[i]))], "td", body));
+    chart.x.forEach((x, i) => row([xShown(chart, x), ...chart.series.map((s) => shown(chart, s.y[i]))], "td", body));
     box.replaceChildren(table);
   }
 
