@@ -12,10 +12,10 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types schema lock clean
+.PHONY: help demo test mutants check lint types schema lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop, then compared
 	$(BIN)/doorbuster rehearse scenarios/demo.yaml
@@ -23,6 +23,9 @@ demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop,
 # Not `python -m pytest`: that makes the folders at the root (tests, results, ...) importable.
 test: $(STAMP) ## run the tests
 	$(BIN)/pytest $(ARGS)
+
+mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests notice? (docs/mutants.md)
+	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 

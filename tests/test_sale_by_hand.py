@@ -149,9 +149,7 @@ def test_the_limit_is_by_account_and_item(small_scenario: Build, engine: Engine)
     items = [{"sku": sku, "stock": 5, "price": 1} for sku in ("a", "b")]
     scenario = sale_of(small_scenario, servers=9, shop={"items": items})
     one, other = POOL_BASE + 5, POOL_BASE + 6
-    sale = hold(
-        scenario, engine, [0, 1, 2, 3], account=[one, one, one, other], item=[0, 1, 0, 0]
-    )
+    sale = hold(scenario, engine, [0, 1, 2, 3], account=[one, one, one, other], item=[0, 1, 0, 0])
     assert ends(sale) == ["sold", "sold", "limited", "sold"]
 
 
@@ -274,11 +272,12 @@ def test_stock_is_read_every_half_second(small_scenario: Build, engine: Engine) 
 
 
 def test_the_end_cuts_off(small_scenario: Build, engine: Engine) -> None:
-    """The end at 2 s finds one visitor in the shop and nobody answers it any more."""
+    """The end at 2 s finds one visitor in service since 1,993 and nobody answers it any more."""
     sale = hold(sale_of(small_scenario), engine, [1970])
     assert of_visitor(sale, 0) == ["browse 1970-1982 ok", "reserve 1992- timeout"]
     assert ends(sale) == ["cut_off"]
     assert sale.visits["left_s"].to_pylist() == [None]
+    assert by_hand.busy_ms(sale) == 10 + 7
     assert sale.audit.items[0].available_units == 10
 
 

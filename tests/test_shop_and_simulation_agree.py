@@ -122,7 +122,9 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
 
 def plan_of(chance: Record) -> Plan:
     """The visitors in the order of their coming."""
-    arrivals, persona, item, quantity, shared = zip(*sorted(chance["visitors"], key=str), strict=True)
+    arrivals, persona, item, quantity, shared = zip(
+        *sorted(chance["visitors"], key=str), strict=True
+    )
     order = np.argsort(np.array(arrivals), kind="stable")
     numbers = np.arange(len(order))
     accounts = [n if pool is None else POOL_BASE + pool for n, pool in enumerate(shared)]
