@@ -167,7 +167,7 @@ def sent_requests(sale: SimulatedSale) -> list[tuple[Sent, Record]]:
 
     A new key begins after a reservation was refused as sold out, and after a declined payment.
     """
-    found = []
+    found: list[tuple[Sent, Record]] = []
     last: dict[int, Sent] = {}
     for row in sorted(sale.requests.to_pylist(), key=lambda row: (row["visitor"], row["sent_s"])):
         sent_ns, before = nanoseconds(row["sent_s"]), last.get(row["visitor"])
@@ -234,9 +234,9 @@ class Replay:
             if rank == SWEEP:
                 release_lapsed(self.db, now_ns)
             elif rank == PROVIDER_ANSWER:
-                self.provider_answers(*what, now_ns)
+                self.provider_answers(now_ns, *what)
             elif rank == PAYMENT_TIMEOUT:
-                self.stop_waiting(*what, now_ns)
+                self.stop_waiting(now_ns, *what)
             elif rank == DECISION:
                 self.decide(what, now_ns)
             else:
@@ -289,7 +289,7 @@ class Replay:
         told = payment, bool(approves)
         self.at(due_ns, PROVIDER_ANSWER, sent.visitor, sent.paying_attempt, told)
 
-    def provider_answers(self, payment: Payment, approves: bool, now_ns: int) -> None:
+    def provider_answers(self, now_ns: int, payment: Payment, approves: bool) -> None:
         if approves:
             self.captures.append((payment.reservation_id, payment.amount_cents))
             settled = settle_captured(self.db, payment.id, f"ch {payment.id}", now_ns)
@@ -300,7 +300,7 @@ class Replay:
         for sent in self.waiting.pop(payment.id, []):
             self.replies[sent.visitor, sent.number] = now_ns, STATES[settled.state]
 
-    def stop_waiting(self, payment_id: str, sent: Sent, now_ns: int) -> None:
+    def stop_waiting(self, now_ns: int, payment_id: str, sent: Sent) -> None:
         waiting = self.waiting.get(payment_id, [])
         if sent in waiting:
             waiting.remove(sent)
