@@ -92,10 +92,17 @@ are asked about one_engine only: the point of the others is that they must be fo
 
 PROFILE = """
 
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
-# The first failing example is enough, and the same examples every time.
-settings.register_profile("mutants", phases=[Phase.generate], derandomize=True, database=None)
+# The first failing example is enough, the same examples every time, and slowness is no failure.
+settings.register_profile(
+    "mutants",
+    phases=[Phase.generate],
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile("mutants")
 """
 BROKEN = re.compile(
