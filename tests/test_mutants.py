@@ -83,6 +83,25 @@ def test_only_what_every_engine_notices_is_killed() -> None:
     assert not run.Fate(MUTANTS[0]).is_killed
 
 
+def test_the_table_for_the_docs() -> None:
+    """One row a mutant; a test that noticed in both engines stands there once."""
+    one, two, three = (run.Fate(mutant) for mutant in MUTANTS[:3])
+    one.killers = {"simpy": "tests/test_a.py::b[simpy]", "compiled": "tests/test_a.py::b[compiled]"}
+    two.killers = {"simpy": "tests/test_a.py::b[simpy]", "compiled": None}
+    three.broken = "NameError"
+    rows = [row.rpartition(" | ")[2] for row in run.table([one, two, three])]
+    assert rows[4:7] == [
+        "`test_a::b` |",
+        "simpy: `test_a::b`; compiled: nobody |",
+        "broken: NameError |",
+    ]
+
+
+def test_the_docs_name_every_mutant() -> None:
+    page = (ROOT / "docs" / "mutants.md").read_text("utf-8")
+    assert [m.name for m in MUTANTS if f"| `{m.name}` | {m.defect} |" not in page] == []
+
+
 @pytest.mark.parametrize(
     ("line", "is_broken"),
     [

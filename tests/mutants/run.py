@@ -8,7 +8,6 @@ judge notices has survived. A mutant that cannot be imported or compiled is brok
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -243,8 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fate in pool.map(lambda mutant: try_mutant(mutant, Path(folder)), chosen):
             _say(fate.line())
             fates.append(fate)
-            if options.json:
-                options.json.write_text(json.dumps([_row(f) for f in fates], indent=1), "utf-8")
+            if options.table:
+                options.table.write_text("\n".join(table(fates)) + "\n", "utf-8")
     killed, broken = sum(f.is_killed for f in fates), sum(bool(f.broken) for f in fates)
     _say(f"{killed} of {len(fates)} mutants killed: {killed / len(fates):.0%}; broken: {broken}")
     return 0 if killed >= WANTED_SHARE * len(fates) else 1
@@ -255,13 +254,31 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these mutants and no others")
     parser.add_argument("--jobs", type=int, default=JOBS_MAX, choices=range(1, JOBS_MAX + 1))
     parser.add_argument("--trust-baseline", action="store_true", help="skip the unchanged project")
-    parser.add_argument("--json", type=Path, help="also write the fates to this file")
+    parser.add_argument("--table", type=Path, help="also write the Markdown tables of the docs")
     return parser.parse_args(arguments)
 
 
-def _row(fate: Fate) -> dict[str, object]:
-    row = {"name": fate.mutant.name, "place": fate.mutant.place, "defect": fate.mutant.defect}
-    return {**row, "killed": fate.is_killed, "broken": fate.broken, "killers": fate.killers}
+def table(fates: Sequence[Fate]) -> Iterator[str]:
+    """The Markdown tables of docs/mutants.md, line by line."""
+    for place in dict.fromkeys(fate.mutant.place for fate in fates):
+        yield from (f"### {place}", "", "| Mutant | Defect | Noticed by |", "|---|---|---|")
+        for fate in fates:
+            if fate.mutant.place == place:
+                yield f"| `{fate.mutant.name}` | {fate.mutant.defect} | {_noticed(fate)} |"
+        yield ""
+
+
+def _noticed(fate: Fate) -> str:
+    """The tests, without their parameters; once where it was the same test in both engines."""
+    tests = {e: _short(k) if k else "nobody" for e, k in fate.killers.items()}
+    if fate.broken or len(set(tests.values())) == 1:
+        return f"broken: {fate.broken}" if fate.broken else next(iter(tests.values()))
+    return "; ".join(f"{engine}: {test}" for engine, test in tests.items())
+
+
+def _short(killer: str) -> str:
+    file, _, test = killer.partition("::")
+    return f"`{Path(file).stem}::{test.partition('[')[0]}`" if test else killer
 
 
 def _say(line: str) -> None:
