@@ -81,7 +81,7 @@ JUDGES = {
     "compiled": (
         Judge(("tests/test_sale_by_hand.py",), "compiled"),
         Judge(("tests/test_shop_and_simulation_agree.py",), "compiled"),
-        Judge(("tests/test_engines_agree.py",), "grow or blocks", compares_engines=True),
+        Judge(("tests/test_engines_grow.py",), compares_engines=True),
         Judge(("tests/test_sim_independence.py",), "compiled"),
         Judge(("tests/test_engines_agree.py",), compares_engines=True),
     ),
