@@ -58,7 +58,11 @@ def _answer(model: Record, world: Record, request: int, reply: int) -> None:
 @inlined
 def _start_service(world: Record, request: int) -> None:
     entry = request_at(world, request)
-    due_ns = world["now_ns"] + entry["service_ns"]
+    now_ns = world["now_ns"]
+    # The end of the sale may cut the service off.
+    busy_ns = min(entry["service_ns"], world["end_ns"] - now_ns)
+    pool_at(world, entry["pool"])["busy_ns"] += busy_ns
+    due_ns = now_ns + entry["service_ns"]
     push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
 
 
@@ -105,7 +109,6 @@ def leave_station(model: Record, world: Record, request: int) -> None:
     """A server is free for the next in line; the request goes on to its next station."""
     entry = request_at(world, request)
     pool = pool_at(world, entry["pool"])
-    pool["busy_ns"] += entry["service_ns"]
     pool["present"] -= 1
     first = pool["first_waiting"]
     if first != NOBODY:

@@ -38,6 +38,7 @@ class Pool:
         self._present = 0
         """Requests that are served or wait."""
         self._busy_ns = 0
+        """Sum of the ends of all services minus their beginnings; who is served has no end yet."""
         self._max_queue = 0
         self._refused = 0
 
@@ -55,18 +56,20 @@ class Pool:
         self._present += 1
         with self._resource.request() as turn:
             yield turn
+            self._busy_ns -= self._env.now_ns
             yield self._env.moment(service_ns, Rank.SERVED, visitor, number)
-            self._busy_ns += service_ns
+            self._busy_ns += self._env.now_ns
         self._present -= 1
         return True
 
     def use(self, elapsed_ns: int) -> StationUse:
-        """The account of this pool over a stretch of time."""
+        """The account of this pool over a stretch of time that ends now."""
+        busy_ns = self._busy_ns + self._resource.count * self._env.now_ns
         available_ns = max(1, elapsed_ns * self._station.servers)
         return StationUse(
             self._station.name,
             self._item,
-            self._busy_ns / available_ns,
+            busy_ns / available_ns,
             self._max_queue,
             self._refused,
         )

@@ -1,0 +1,358 @@
+"""The simulated shop and the reference shop's store, driven by the same events.
+
+Chance composes a small sale: who comes when, how long everybody waits, how the provider answers.
+An engine plays it. Then every request that the simulated visitors sent is put to the SQLite store
+at the moment at which it was decided, with the provider's answers and the sweeps in between. Every
+answer, every moment at which it arrives, every stock reading and the whole audit must be the same:
+repeats, lapses, late and lost payments included.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from doorbuster.compiling import plain
+from doorbuster.plan import Plan, Timetable
+from doorbuster.plan.casting import POOL_BASE
+from doorbuster.provider import provider_answer, provider_of
+from doorbuster.scenario import Scenario
+from doorbuster_shop.store.audit import audit
+from doorbuster_shop.store.database import open_database
+from doorbuster_shop.store.payments import (
+    Offer,
+    Payment,
+    begin_payment,
+    read_payment,
+    settle_captured,
+    settle_declined,
+)
+from doorbuster_shop.store.reservations import Refusal, Wish, release_lapsed, reserve
+from doorbuster_shop.store.stock import begin_sale, read_item, read_levels
+from doorbuster_shop.terms import terms_of
+from doorbuster_sim import SimulatedSale, simulate_sale
+
+Build = Callable[..., Scenario]
+Record = dict[str, Any]
+MS = 1_000_000
+READING_NS = 500 * MS
+
+# What happens first of what happens at once, as docs/simulated-world.md has it.
+SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING = range(5)
+
+SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5}
+HALF_NETWORK_NS = 2 * MS
+
+SHORT = st.sampled_from(["10ms", "20ms", "50ms", "100ms", "200ms"])
+FRACTIONS = st.sampled_from([0.0, 0.5, 1.0])
+PERSONAS = st.fixed_dictionaries(
+    {
+        "share": st.just(1),
+        "think_time": SHORT,
+        "refresh_gap": SHORT,
+        "refresh_limit": st.integers(0, 3),
+        "restock_refresh_limit": st.integers(0, 5),
+        "request_timeout": st.sampled_from(["14ms", "24ms", "30ms", "100ms", "1s", "1s"]),
+        "retry_limit": st.integers(0, 4),
+        "retry_wait": SHORT,
+        "payment_time": SHORT,
+        "unpaid_fraction": st.sampled_from([0.0, 0.0, 0.5]),
+        "retry_same_fraction": st.sampled_from([0.5, 1.0]),
+        "retry_other_fraction": st.just(0.0),
+        "poll_gap": SHORT,
+        "poll_limit": st.integers(0, 3),
+    }
+)
+VISITORS = st.tuples(
+    st.integers(-10, 150),  # arrival in 10 ms
+    st.integers(0, 1),  # persona
+    st.integers(0, 1),  # item
+    st.integers(1, 2),  # quantity
+    st.sampled_from([None, None, 0, 1]),  # shared account
+)
+CHANCES = st.fixed_dictionaries(
+    {
+        "visitors": st.lists(VISITORS, min_size=1, max_size=14),
+        "personas": st.tuples(PERSONAS, PERSONAS),
+        "stock": st.tuples(st.integers(0, 8), st.integers(1, 4)),
+        "limit": st.integers(2, 3),
+        "lock_time": st.sampled_from(["42ms", "100ms", "300ms", "300ms", "5s"]),
+        "release_sweep": st.sampled_from(["30ms", "70ms", "200ms", "1s"]),
+        "latency": st.sampled_from(["10ms", "40ms", "100ms", "400ms"]),
+        "decline_fraction": FRACTIONS,
+        "late_fraction": st.sampled_from([0.0, 0.3]),
+        "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
+        "drain": st.sampled_from([0, "100ms", "3s"]),
+    }
+)
+
+
+def scenario_of(build: Build, chance: Record) -> Scenario:
+    """Plenty of servers: no request waits for another, so its decision comes when it must."""
+    items = [
+        {"sku": sku, "stock": stock, "price": price, "per_account_limit": chance["limit"]}
+        for sku, stock, price in zip(("a", "b"), chance["stock"], (3, 50), strict=True)
+    ]
+    channel = {"name": "card", "share": 1, "late_by": "150ms"}
+    channel |= {k: chance[k] for k in ("latency", "decline_fraction", "late_fraction")}
+    phase = {"start": "-100ms", "duration": "2s", "shape": {"kind": "constant", "level": 1}}
+    return build(
+        shop={"items": items, **{k: chance[k] for k in ("lock_time", "release_sweep")}},
+        crowd={
+            "phases": [{"name": "all", **phase}],
+            "personas": dict(zip(("one", "two"), chance["personas"], strict=True)),
+            "drain": chance["drain"],
+        },
+        payments={"timeout": chance["payment_timeout"], "channels": [channel]},
+        service={
+            "network": "4ms",
+            "stations": [{"name": "web", "servers": 100}],
+            **{s: [{"station": "web", "time": f"{t}ms"}] for s, t in SERVICE_MS.items()},
+        },
+    )
+
+
+def plan_of(chance: Record) -> Plan:
+    """The visitors in the order of their coming."""
+    arrivals, persona, item, quantity, shared = zip(
+        *sorted(chance["visitors"], key=str), strict=True
+    )
+    order = np.argsort(np.array(arrivals), kind="stable")
+    numbers = np.arange(len(order))
+    accounts = [n if pool is None else POOL_BASE + pool for n, pool in enumerate(shared)]
+
+    def column(values: Any) -> Any:
+        return np.array(values, np.int64)[order]
+
+    return Plan(
+        arrival_ns=column(arrivals) * 10 * MS,
+        persona=column(persona),
+        item=column(item),
+        quantity=column(quantity),
+        channel=np.zeros_like(numbers),
+        phase=np.zeros_like(numbers),
+        account=column(accounts),
+        device=numbers,
+        ip=numbers,
+        address=numbers,
+        card=numbers,
+    )
+
+
+class Sent(NamedTuple):
+    """A request as the simulated visitor sent it. `attempt`: of its idempotency key."""
+
+    visitor: int
+    number: int
+    step: str
+    sent_ns: int
+    reserving_attempt: int
+    paying_attempt: int
+
+
+def nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def sent_requests(sale: SimulatedSale) -> list[tuple[Sent, Record]]:
+    """Every request with its record. A repeat has the key of the request before it.
+
+    A new key begins after a reservation was refused as sold out, and after a declined payment.
+    """
+    found: list[tuple[Sent, Record]] = []
+    last: dict[int, Sent] = {}
+    for row in sorted(sale.requests.to_pylist(), key=lambda row: (row["visitor"], row["sent_s"])):
+        sent_ns, before = nanoseconds(row["sent_s"]), last.get(row["visitor"])
+        if before is None:
+            sent = Sent(row["visitor"], 0, row["step"], sent_ns, 0, 0)
+        else:
+            told = found[-1][1]["reply"]
+            sent = Sent(
+                row["visitor"],
+                before.number + 1,
+                row["step"],
+                sent_ns,
+                before.reserving_attempt + (before.step == "reserve" and told == "sold_out"),
+                before.paying_attempt + (told == "declined"),
+            )
+        last[row["visitor"]] = sent
+        found.append((sent, row))
+    return found
+
+
+REFUSALS = {
+    Refusal.NOT_OPEN: "not_open",
+    Refusal.LIMIT_REACHED: "limited",
+    Refusal.SOLD_OUT: "sold_out",
+    Refusal.RESERVATION_EXPIRED: "expired",
+    Refusal.PAYMENT_IN_PROGRESS: "error",
+    Refusal.ALREADY_PAID: "error",
+}
+STATES = {"pending": "pending", "paid": "ok", "declined": "declined"}
+
+
+class Replay:
+    """Puts requests to the store in the order of their decisions. Its clock counts nanoseconds."""
+
+    def __init__(self, db: Any, scenario: Scenario, plan: Plan, seed: int) -> None:
+        self.db, self.scenario, self.plan = db, scenario, plan
+        self.lock_ns = nanoseconds(scenario.shop.lock_time)
+        self.timeout_ns = nanoseconds(scenario.payments.timeout)
+        self.provider = provider_of(scenario.payments, seed)
+        self.replies: dict[tuple[int, int], tuple[int, str]] = {}
+        """By visitor and number: when the shop answered, and what."""
+        self.captures: list[tuple[str, int]] = []
+        self.levels: list[tuple[int, str, int, int, int]] = []
+        self.reservation_ids: dict[tuple[int, int], str] = {}
+        self.payment_ids: dict[tuple[int, int], str] = {}
+        self.waiting: dict[str, list[Sent]] = {}
+        self.events: list[tuple[int, int, int, int, Any]] = []
+        begin_sale(db, terms_of(scenario), 0.0)
+
+    def at(self, time_ns: int, rank: int, visitor: int, number: int, what: Any) -> None:
+        heapq.heappush(self.events, (time_ns, rank, visitor, number, what))
+
+    def run(self, requests: list[Sent], start_ns: int, end_ns: int) -> None:
+        for sent in requests:
+            reached_ns = sent.sent_ns + HALF_NETWORK_NS + SERVICE_MS[sent.step] * MS
+            self.at(reached_ns, DECISION, sent.visitor, sent.number, sent)
+        sweep_ns = nanoseconds(self.scenario.shop.release_sweep)
+        for time_ns in range(0, end_ns, sweep_ns):
+            self.at(time_ns, SWEEP, 0, 0, None)
+        for time_ns in range(start_ns, end_ns, READING_NS):
+            self.at(time_ns, READING, 0, 0, None)
+        while self.events and self.events[0][0] < end_ns:
+            now_ns, rank, _, _, what = heapq.heappop(self.events)
+            if rank == SWEEP:
+                release_lapsed(self.db, now_ns)
+            elif rank == PROVIDER_ANSWER:
+                self.provider_answers(now_ns, *what)
+            elif rank == PAYMENT_TIMEOUT:
+                self.stop_waiting(now_ns, *what)
+            elif rank == DECISION:
+                self.decide(what, now_ns)
+            else:
+                self.read_stock(now_ns)
+        self.read_stock(end_ns)
+
+    def decide(self, sent: Sent, now_ns: int) -> None:
+        reply = getattr(self, sent.step)(sent, now_ns)
+        if reply is not None:
+            self.replies[sent.visitor, sent.number] = now_ns, reply
+
+    def browse(self, sent: Sent, now_ns: int) -> str:
+        item = read_item(self.db, self.sku(sent))
+        assert item is not None
+        if now_ns < item.opens_at_s:
+            return "not_open"
+        return "ok" if item.available_units else "sold_out"
+
+    def reserve(self, sent: Sent, now_ns: int) -> str:
+        key = f"{sent.visitor} reserves, {sent.reserving_attempt}"
+        account = str(self.plan.account[sent.visitor])
+        units = int(self.plan.quantity[sent.visitor])
+        got = reserve(self.db, Wish(key, self.sku(sent), account, units), now_ns, self.lock_ns)
+        if isinstance(got, Refusal):
+            return REFUSALS[got]
+        self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id
+        return "ok"
+
+    def pay(self, sent: Sent, now_ns: int) -> str | None:
+        reservation = self.reservation_ids[sent.visitor, sent.reserving_attempt]
+        key = f"{sent.visitor} pays, {sent.paying_attempt}"
+        got = begin_payment(self.db, Offer(key, reservation, "card", "m"), now_ns)
+        if isinstance(got, Refusal):
+            return REFUSALS[got]
+        if (sent.visitor, sent.paying_attempt) not in self.payment_ids:
+            self.payment_ids[sent.visitor, sent.paying_attempt] = got.id
+            self.charge(sent, got, now_ns)
+        if got.state != "pending":
+            return STATES[got.state]
+        self.waiting.setdefault(got.id, []).append(sent)
+        due_ns = now_ns + self.timeout_ns
+        self.at(due_ns, PAYMENT_TIMEOUT, sent.visitor, sent.number, (got.id, sent))
+        return None
+
+    def charge(self, sent: Sent, payment: Payment, now_ns: int) -> None:
+        answer_s, approves = plain(provider_answer)(
+            self.provider, sent.visitor, 0, sent.paying_attempt
+        )
+        due_ns = now_ns + nanoseconds(answer_s)
+        told = payment, bool(approves)
+        self.at(due_ns, PROVIDER_ANSWER, sent.visitor, sent.paying_attempt, told)
+
+    def provider_answers(self, now_ns: int, payment: Payment, approves: bool) -> None:
+        if approves:
+            self.captures.append((payment.reservation_id, payment.amount_cents))
+            settled = settle_captured(self.db, payment.id, f"ch {payment.id}", now_ns)
+        else:
+            settled = settle_declined(self.db, payment.id, None, now_ns)
+        assert settled is not None
+        assert settled.state == ("paid" if approves else "declined")
+        for sent in self.waiting.pop(payment.id, []):
+            self.replies[sent.visitor, sent.number] = now_ns, STATES[settled.state]
+
+    def stop_waiting(self, now_ns: int, payment_id: str, sent: Sent) -> None:
+        waiting = self.waiting.get(payment_id, [])
+        if sent in waiting:
+            waiting.remove(sent)
+            self.replies[sent.visitor, sent.number] = now_ns, "pending"
+
+    def poll(self, sent: Sent, now_ns: int) -> str:
+        payment = read_payment(self.db, self.payment_ids[sent.visitor, sent.paying_attempt])
+        assert payment is not None
+        return STATES[payment.state]
+
+    def read_stock(self, now_ns: int) -> None:
+        self.levels += [(now_ns, *level) for level in read_levels(self.db)]
+
+    def sku(self, sent: Sent) -> str:
+        return self.scenario.skus[int(self.plan.item[sent.visitor])]
+
+    def record(self, sent: Sent, end_ns: int) -> tuple[int | None, str]:
+        """When the visitor knows what, by its own deadline and the end of the sale."""
+        personas = list(self.scenario.crowd.personas.values())
+        patience_s = personas[int(self.plan.persona[sent.visitor])].request_timeout
+        deadline_ns = sent.sent_ns + nanoseconds(patience_s)
+        answered_ns, reply = self.replies.get((sent.visitor, sent.number), (end_ns, "timeout"))
+        heard_ns = answered_ns + HALF_NETWORK_NS
+        if heard_ns > deadline_ns:
+            heard_ns, reply = deadline_ns, "timeout"
+        return (heard_ns, reply) if heard_ns < end_ns else (None, "timeout")
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chance=CHANCES, seed=st.integers(0, 1000))
+def test_the_same_events_have_the_same_answers(
+    small_scenario: Build, engine: Any, chance: Record, seed: int
+) -> None:
+    if engine == "compiled" and os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        pytest.skip("nothing is compiled in this process")
+    scenario, plan = scenario_of(small_scenario, chance), plan_of(chance)
+    timetable = Timetable.of(scenario)
+    start_ns, end_ns = nanoseconds(timetable.start_s), nanoseconds(timetable.end_s)
+    sale = simulate_sale(scenario, plan, timetable, seed=seed, engine=engine)
+    sent = sent_requests(sale)
+    with closing(open_database(":memory:")) as db:
+        replay = Replay(db, scenario, plan, seed)
+        replay.run([one for one, _ in sent], start_ns, end_ns)
+        for one, row in sent:
+            done_ns = None if row["done_s"] is None else nanoseconds(row["done_s"])
+            assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
+            event(f"{one.step} {row['reply']}")
+        readings = sale.stock.to_pylist()
+        assert replay.levels == [
+            (nanoseconds(r["at_s"]), r["sku"], r["available"], r["locked"], r["sold"])
+            for r in readings
+        ]
+        sweep_ns = nanoseconds(scenario.shop.release_sweep)
+        assert audit(db, end_ns, sweep_ns, replay.captures) == sale.audit
