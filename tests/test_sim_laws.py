@@ -28,15 +28,17 @@ EXAMPLES = int(os.environ.get("DOORBUSTER_EXAMPLES", "300"))
 FRESH = os.environ.get("DOORBUSTER_FRESH", "0") != "0"
 
 
-def every_sale(check: Callable[[Whole], None], count: int = EXAMPLES) -> None:
+def every_sale(
+    check: Callable[[Whole], None], count: int = EXAMPLES, *, fresh: bool = FRESH
+) -> None:
     """Check generated whole scenarios, the same ones in every run unless fresh ones are wanted."""
 
     @settings(
         max_examples=count,
         deadline=None,
-        derandomize=not FRESH,
+        derandomize=not fresh,
         database=None,
-        phases=(Phase.generate, Phase.shrink) if FRESH else (Phase.generate,),
+        phases=(Phase.generate, Phase.shrink) if fresh else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
     @given(whole=whole_scenarios())
@@ -174,7 +176,7 @@ def test_little_and_first_come_first_served_can_fail() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Watched, "step", late)
         with pytest.raises(AssertionError):
-            every_sale(check, count=50)
+            every_sale(check, count=50, fresh=False)
 
 
 def one_field_off(sale: SimulatedSale, table: str, column: str, change: Any) -> SimulatedSale:
@@ -200,13 +202,47 @@ def one_field_off(sale: SimulatedSale, table: str, column: str, change: Any) -> 
 def test_a_broken_law_is_found(table: str, column: str, change: Any) -> None:
     """Records that are a little wrong are seen to be wrong in every sale."""
 
-    def check(whole: Whole) -> None:
-        sale = whole.sale("compiled")
-        if table == "requests" and column == "visitor" and whole.plan.visitor_count == 1:
-            return
-        assert broken_laws(whole, one_field_off(sale, table, column, change)) != []
+    found = 0
 
-    every_sale(check, count=50)
+    def check(whole: Whole) -> None:
+        nonlocal found
+        sale = whole.sale("compiled")
+        wrong = one_field_off(sale, table, column, change)
+        if not getattr(wrong, table).equals(getattr(sale, table)):
+            assert broken_laws(whole, wrong) != []
+            found += 1
+
+    every_sale(check, count=50, fresh=False)
+    # Not in a sale that ends before its first request, nor is one visitor another one.
+    assert found > 40
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="the audit does not know when a payment let go of a lock",
+)
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+def test_a_lock_held_by_a_payment_is_not_overdue(
+    small_scenario: Callable[..., Scenario], engine: Engine
+) -> None:
+    """A payment holds a lock of 1 s for 2.2 s and is declined: the next sweep is its first.
+
+    A sale that ends before that sweep breaks no rule, but its audit counts the lock as lapsed.
+    Likewise a lock that lasts less than half a nanosecond and was made in the moment of a sweep.
+    """
+    nothing = {"kind": "constant", "value": 0}
+    fan = {"share": 1, "unpaid_fraction": 0.0, "think_time": nothing, "payment_time": nothing}
+    card = {"name": "card", "share": 1, "latency": "2200ms", "decline_fraction": 1.0}
+    scenario = small_scenario(
+        shop={"lock_time": "1s", "items": [{"sku": "console", "stock": 500, "price": 1}]},
+        crowd={"personas": {"fan": {**fan, "payment_attempt_limit": 1}}, "drain": "500ms"},
+        payments={"channels": [card]},
+    )
+    timetable = Timetable.of(scenario)
+    plan = build_plan(scenario, 1, timetable)
+    sale = simulate_sale(scenario, plan, timetable, seed=1, engine=engine)
+    assert sale.audit.items[0].lapsed_locks == 0
 
 
 def test_the_stock_adds_up_after_every_event() -> None:
