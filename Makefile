@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test agree mutants check lint types schema lock clean
+.PHONY: help demo test agree theory mutants check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test: $(STAMP) ## run the tests
 # For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
 agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes
 	DOORBUSTER_FRESH=1 DOORBUSTER_EXAMPLES=$(or $(EXAMPLES),10000) $(BIN)/pytest tests/test_engines_agree.py -k leave_the_same_records -o faulthandler_timeout=0 $(ARGS)
+
+theory: $(STAMP) ## the simulated world against theory, an oracle and laws, with new seeds, some 5 minutes
+	DOORBUSTER_FRESH=1 $(BIN)/pytest tests/test_sim_theory.py tests/test_sim_theory_stock.py tests/test_sim_oracle.py tests/test_sim_laws.py -rP -o faulthandler_timeout=0 $(ARGS)
 
 mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests notice? (docs/mutants.md)
 	$(BIN)/python tests/mutants/run.py $(ARGS)

@@ -1,0 +1,136 @@
+"""Laws that every simulated sale obeys, whatever its scenario: read from its records alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from tests.whole_scenarios import Whole
+
+from doorbuster_sim import SimulatedSale
+from doorbuster_sim.clock import to_ns
+
+
+def ns(seconds: float | None) -> int | None:
+    """A moment of the records as it was on the clock."""
+    return None if seconds is None else round(seconds * 1e9)
+
+
+def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
+    """What a sale breaks, as sentences; empty for every sale that can be."""
+    return [
+        *_flow(whole, sale),
+        *_times(whole, sale),
+        *_stock(whole, sale),
+        *_money(whole, sale),
+        *_stations(whole, sale),
+    ]
+
+
+def _flow(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """Who was planned is there once, with one outcome, and with the requests that it counts."""
+    visits = sale.visits.to_pylist()
+    if [visit["visitor"] for visit in visits] != list(range(whole.plan.visitor_count)):
+        yield "not everybody who was planned is there, once"
+    sent = Counter(sale.requests["visitor"].to_pylist())
+    unanswered = {r["visitor"] for r in sale.requests.to_pylist() if r["done_s"] is None}
+    for visit in visits:
+        visitor, outcome = visit["visitor"], visit["outcome"]
+        if visit["request_count"] != sent[visitor]:
+            yield f"visitor {visitor} counts {visit['request_count']} of {sent[visitor]} requests"
+        if (visit["left_s"] is None) != (outcome == "cut_off"):
+            yield f"visitor {visitor} left at {visit['left_s']} as {outcome}"
+        if visitor in unanswered and outcome != "cut_off":
+            yield f"visitor {visitor} had no answer and is {outcome}"
+        if (visit["paid_s"] is not None) != (outcome == "sold") and outcome != "cut_off":
+            yield f"visitor {visitor} paid at {visit['paid_s']} and is {outcome}"
+
+
+def _times(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """One thing after the other, nobody waits longer than he wants to, nothing after the end."""
+    personas = whole.scenario.crowd.personas
+    patience = [
+        to_ns(personas[name].request_timeout) for name in sale.visits["persona"].to_pylist()
+    ]
+    arrivals = whole.plan.arrival_ns.tolist()
+    end_ns = to_ns(whole.timetable.end_s)
+    of_visitor: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for row in sale.requests.to_pylist():
+        sent, done, visitor = ns(row["sent_s"]), ns(row["done_s"]), row["visitor"]
+        assert sent is not None
+        waited = (end_ns if done is None else done) - sent
+        if waited < 0 or waited > patience[visitor]:
+            yield f"visitor {visitor} waited {waited} ns of {patience[visitor]}"
+        if row["reply"] == "timeout" and done is not None and waited != patience[visitor]:
+            yield f"visitor {visitor} stopped waiting after {waited} ns"
+        of_visitor[visitor].append((sent, end_ns if done is None else done))
+    for visitor, spans in of_visitor.items():
+        spans.sort()
+        if spans[0][0] != arrivals[visitor]:
+            yield f"visitor {visitor} begins at {spans[0][0]}, not at {arrivals[visitor]}"
+        if any(after[0] < before[1] for before, after in pairwise(spans)):
+            yield f"visitor {visitor} does two things at once"
+    ends = [end for end in sale.requests["done_s"].to_pylist() if end is not None]
+    if ends != sorted(ends):
+        yield "the clock goes back"
+
+
+def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """Every unit is available, locked or sold; what is sold stays sold; limits hold."""
+    items = {item.sku: item for item in whole.scenario.shop.items}
+    last: dict[str, Any] = {}
+    # The audit takes these for overdue; test_a_lock_held_by_a_payment_is_not_overdue tells why.
+    may_seem_overdue = to_ns(whole.scenario.shop.lock_time) == 0 or any(
+        channel.decline_fraction for channel in whole.scenario.payments.channels
+    )
+    for row in sale.stock.to_pylist():
+        counts = row["available"], row["locked"], row["sold"]
+        before = last.get(row["sku"], {"sold": 0})
+        if sum(counts) != items[row["sku"]].stock or min(counts) < 0:
+            yield f"the stock does not add up: {row}"
+        if row["sold"] < before["sold"]:
+            yield f"units came back after they were sold: {row}"
+        last[row["sku"]] = row
+    for item in sale.audit.items:
+        row = last[item.sku]
+        counts = item.available_units, item.locked_units, item.sold_units
+        if counts != (row["available"], row["locked"], row["sold"]):
+            yield f"the last reading is not the audit: {item}"
+        if item.max_units_per_account > items[item.sku].per_account_limit:
+            yield f"an account holds too much: {item}"
+        if item.lapsed_locks and not may_seem_overdue:
+            yield f"a lock outlived its sweep: {item}"
+
+
+def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """Every capture is one order, and nobody is told of an order that is none."""
+    audit = sale.audit
+    if audit.orders_captured_twice or audit.payments_without_order:
+        yield f"money was taken for nothing: {audit}"
+    if audit.captured_cents != audit.paid_cents:
+        yield f"{audit.captured_cents} cents were captured, {audit.paid_cents} are paid"
+    if audit.payments_captured != sum(item.orders_paid for item in audit.items):
+        yield "captures and orders are not one to one"
+    told: Counter[str] = Counter()
+    for visit in sale.visits.to_pylist():
+        if visit["paid_s"] is not None:
+            told[visit["sku"]] += visit["quantity"]
+    for item in audit.items:
+        if told[item.sku] > item.sold_units:
+            yield f"{told[item.sku]} units were confirmed, {item.sold_units} sold: {item.sku}"
+
+
+def _stations(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """No server works longer than it is there, no queue is longer than it may be."""
+    stations = {station.name: station for station in whole.scenario.service.stations}
+    overloaded = sale.requests["reply"].to_pylist().count("overloaded")
+    if overloaded > sum(use["refused"] for use in sale.stations):
+        yield "somebody was told of a full queue that was not"
+    for use in sale.stations:
+        limit = stations[use["station"]].queue_limit
+        if not 0 <= use["utilisation"] <= 1:
+            yield f"a server worked longer than it was there: {use}"
+        if use["max_queue"] > limit or (use["refused"] and use["max_queue"] != limit):
+            yield f"a queue for {limit}: {use}"
