@@ -27,7 +27,8 @@ class Collector:
         self._journal = folder.journal()
         self._tables = {name: folder.table_writer(name) for name in TABLES}
         self._audits: list[Audit] = []
-        self._facts: dict[str, list[Any]] = {"replication_seeds": [], "stations": []}
+        self._tallies: list[dict[str, Any]] = []
+        self._facts: dict[str, Any] = {"replication_seeds": [], "stations": []}
         self.values: list[tuple[float, ...]] = []
 
     @property
@@ -45,6 +46,13 @@ class Collector:
         self._to_spool(replication)
         number, sale = replication.number, replication.sale
         self._audits.append(sale.audit)
+        if sale.tally is not None:
+            self._tallies.append(sale.tally.to_json())
+        if number == 0:
+            self._facts |= {
+                "plan_hash": replication.plan_hash,
+                "plan_count": replication.plan_count,
+            }
         self._facts["replication_seeds"].append(replication.seed)
         self._facts["stations"] += [{"replication": number, **use} for use in sale.stations]
         self.values.append(replication.values)
@@ -64,6 +72,7 @@ class Collector:
                     "seed": replication.seed,
                     "audit": sale.audit.model_dump(),
                     "stations": sale.stations,
+                    "tally": sale.tally.to_json() if sale.tally else None,
                 }
             )
         except OSError:
@@ -83,6 +92,8 @@ class Collector:
             for writer in self._tables.values():
                 writer.close()
             self._folder.write_audits(self._audits)
+            if self._tallies:
+                self._folder.write_tallies(self._tallies)
         except OSError:
             for writer in self._tables.values():
                 writer.discard()

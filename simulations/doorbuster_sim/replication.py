@@ -9,11 +9,13 @@ from typing import Literal
 from doorbuster.compiling import can_keep_code, code_is_kept
 from doorbuster.measures.columns import requests_of, visits_of
 from doorbuster.measures.sale_values import Sale, SaleMeasure
-from doorbuster.plan import Plan, Timetable, build_plan
+from doorbuster.measures.tally import TallyPlan
+from doorbuster.plan import Timetable, build_plan, plan_blocks
 from doorbuster.plan.plan import COLUMNS
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.reading import ScenarioFile
+from doorbuster_sim.counted import count_sale
 from doorbuster_sim.engines import Engine
 from doorbuster_sim.sale import SimulatedSale, simulate_sale
 from doorbuster_sim.seeds import replication_seed
@@ -32,16 +34,20 @@ class Task:
     vary: Vary
     engine: Engine
     measures: tuple[SaleMeasure, ...]
+    tally: TallyPlan | None = None
+    """What to count instead of keeping records."""
 
 
 @dataclass(frozen=True)
 class Replication:
-    """One finished sale with its number and seed; values: of the task's measures."""
+    """One finished sale with its number, seed and plan; values: of the task's measures."""
 
     number: int
     seed: int
     sale: SimulatedSale
     values: tuple[float, ...]
+    plan_hash: str
+    plan_count: int
 
 
 def simulate_replication(
@@ -56,6 +62,21 @@ def simulate_replication(
     if task.vary == "crowd":
         settings = replace(settings, seed=system_seed)
     timetable = settings.timetable(task.file)
+    if task.tally is not None:
+        counted = count_sale(
+            scenario,
+            timetable,
+            task.tally,
+            seed=settings.seed,
+            system_seed=system_seed,
+            replication=number,
+            engine=task.engine,
+            progress=progress,
+        )
+        tally = counted.sale.tally
+        assert tally is not None
+        values = tuple(tally.value(measure, scenario) for measure in task.measures)
+        return Replication(number, system_seed, counted.sale, values, *counted[1:])
     plan = build_plan(scenario, settings.seed, timetable)
     sale = simulate_sale(
         scenario,
@@ -67,11 +88,12 @@ def simulate_replication(
         engine=task.engine,
         progress=progress,
     )
-    return Replication(number, system_seed, sale, _values(task.measures, scenario, timetable, sale))
+    values = _values(task.measures, scenario, timetable, sale)
+    return Replication(number, system_seed, sale, values, plan.hash, plan.visitor_count)
 
 
-def compile_ahead(task: Task, plan: Plan, timetable: Timetable) -> None:
-    """Compile the engine, where its code is not kept, by a sale with the first visitor of a plan.
+def compile_ahead(task: Task, timetable: Timetable) -> None:
+    """Compile the engine, where its code is not kept, by a sale with the first visitor of the plan.
 
     Processes that start together would else compile it all at once, each for itself.
     """
@@ -79,8 +101,9 @@ def compile_ahead(task: Task, plan: Plan, timetable: Timetable) -> None:
 
     if code_is_kept(run) or not can_keep_code(run):
         return
-    first = replace(plan, **{name: getattr(plan, name)[:1] for name in COLUMNS})
     seed = task.settings.seed
+    block = next(plan_blocks(task.file.scenario, seed, timetable))
+    first = replace(block, **{name: getattr(block, name)[:1] for name in COLUMNS})
     simulate_sale(task.file.scenario, first, timetable, seed=seed, engine="compiled")
 
 

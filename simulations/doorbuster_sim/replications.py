@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from doorbuster.measures.objective_values import tally_plan_of
 from doorbuster.measures.sale_values import SaleMeasure, standard_measures
 from doorbuster.measures.stopping import Precision, StoppingRule
 from doorbuster.plan import Plan, Timetable, build_plan
@@ -49,11 +50,14 @@ def simulate_run(
     precision: Precision | None = None,
     crew: Crew | None = None,
     plan: Plan | None = None,
+    keeps_records: bool = True,
     progress: Progress | None = None,
 ) -> None:
     """Simulate every replication and fill the run folder.
 
     engine: as `choose_engine` says. plan: of these settings, where it is built already.
+    keeps_records: else visits and requests are counted while they happen, in memory that does not
+    grow with the crowd, and the folder holds the tallies.
     precision: end as soon as these means are so sure; replications is then the maximum. crew: who
     simulates; without one, job_count processes of this machine. Range: replications,
     job_count >= 1. The records depend on neither. Whatever ends the run early, what was finished
@@ -61,19 +65,24 @@ def simulate_run(
     WorkersLostError when processes died; OSError naming the file that could not be written.
     """
     timetable = settings.timetable(file)
-    plan = plan or build_plan(file.scenario, settings.seed, timetable)
+    if keeps_records and plan is None:
+        plan = build_plan(file.scenario, settings.seed, timetable)
     facts = run_facts(file, settings, timetable, plan, "sim")
     facts |= {"engine": engine, "replications": replications, "vary": vary}
-    folder.write_run(facts)
+    folder.write_run(facts | {"records": "all" if keeps_records else "none"})
     wanted = [measure for measure, _ in precision.goals] if precision else []
     measures = tuple(dict.fromkeys((*wanted, *standard_measures(file.scenario))))
-    task = Task(file, settings, vary, engine, measures)
+    tally = None
+    if not keeps_records:
+        tally = tally_plan_of(file.scenario, timetable.phases, settings.compress, measures)
+    task = Task(file, settings, vary, engine, measures, tally)
     jobs = min(job_count, replications)
-    if plan.visitor_count * replications < POOL_FROM_VISITORS[engine]:
+    visitor_count = plan.visitor_count if plan else timetable.expected_visitors
+    if visitor_count * replications < POOL_FROM_VISITORS[engine]:
         jobs = 1
     with _recording(folder, measures, precision, replications) as keep:
         if engine == "compiled" and crew is None and jobs > 1:
-            compile_ahead(task, plan, timetable)
+            compile_ahead(task, timetable)
         with _crew(crew, jobs) as chosen:
             show = _Shown(progress, replications, timetable)
             within = show.within if isinstance(chosen, OwnProcess) else None

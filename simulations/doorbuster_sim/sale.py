@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from doorbuster.measures.tally import SaleTally
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.model import Scenario
@@ -16,13 +17,17 @@ from doorbuster_sim.engines import Engine
 
 @dataclass(frozen=True)
 class SimulatedSale:
-    """The records of one sale and the shop's own account of it."""
+    """The records of one sale and the shop's own account of it.
+
+    tally: what was counted instead of visits and requests, which are then empty.
+    """
 
     visits: pa.Table
     requests: pa.Table
     stock: pa.Table
     audit: Audit
     stations: list[dict[str, Any]]
+    tally: SaleTally | None = None
 
 
 def simulate_sale(

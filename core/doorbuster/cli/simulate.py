@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from doorbuster.scenario.reading import ScenarioFile
 
 Vary = Literal["crowd", "system"]
+Records = Literal["all", "none"]
 EngineOption = Literal["auto", "simpy", "compiled"]
+
+BUILT_AHEAD_VISITORS = 100_000
+"""A plan is made whole before a counted run only below this, to refuse one without visitors."""
 
 EXAMPLES = """\b
 Examples:
@@ -75,6 +79,14 @@ Examples:
     help="Processes to use.  [default: one a processor]",
 )
 @click.option(
+    "--records",
+    type=click.Choice(["all", "none"]),
+    default="all",
+    show_default=True,
+    help="What stays of visits and requests: one row each, or counts. Counted sales need memory "
+    "for the visitors who are there at once, not for all; they have a verdict, but no report.",
+)
+@click.option(
     "--cluster",
     metavar="ADDRESS",
     default=None,
@@ -106,6 +118,7 @@ def command(
     vary: Vary,
     engine: EngineOption,
     jobs: int | None,
+    records: Records,
     cluster: str | None,
     precision: float | None,
     wanted: tuple[str, ...],
@@ -128,16 +141,19 @@ def command(
         vary=vary,
         engine=engine,
         jobs=jobs,
+        keeps_records=records == "all",
         cluster=cluster,
         precision=read_precision(file, settings, precision, wanted),
         results=results,
     )
     verdict = judge(folder)
-    report = write_report(folder.path / "report.html", folder)
+    report = None
+    if records == "all":
+        report = write_report(folder.path / "report.html", folder)
     run = folder.run
     if as_json:
         measures = {name: run.get(name) for name in ("measures", "precision")}
-        paths = {"folder": str(folder.path), "report": str(report)}
+        paths = {"folder": str(folder.path), "report": report and str(report)}
         print_json({**verdict.to_json(), **measures, **paths})
     else:
         print_sale_table(run, product_console())
@@ -147,7 +163,8 @@ def command(
     for sentence in precision_sentences(run):
         say(sentence)
     if not as_json:
-        say(f"\nReport: {report}\nNext: doorbuster rehearse {scenario_path}")
+        left = f"Report: {report}" if report else f"Counts: {folder.path / 'tally.json'}"
+        say(f"\n{left}\nNext: doorbuster rehearse {scenario_path}")
     raise SystemExit(verdict.exit_code if early is None else early)
 
 
@@ -177,6 +194,7 @@ def simulate(
     engine: EngineOption = "auto",
     cluster: str | None = None,
     precision: Precision | None = None,
+    keeps_records: bool = True,
 ) -> RunFolder:
     """Simulate into a new run folder, with progress on stderr.
 
@@ -188,13 +206,17 @@ def simulate(
     from doorbuster_sim.crews import WorkersLostError
 
     # What cannot be run is refused before there is a folder.
-    plan = build_plan(file.scenario, settings.seed, settings.timetable(file))
+    timetable = settings.timetable(file)
+    visitor_count, plan = int(timetable.expected_visitors), None
+    if keeps_records or visitor_count < BUILT_AHEAD_VISITORS:
+        plan = build_plan(file.scenario, settings.seed, timetable)
+        visitor_count = plan.visitor_count
     job_count = jobs or os.cpu_count() or 1
     at_most = "at most " if precision else ""
     with _crew(cluster) as crew:
         choice = choose_engine(
             engine,
-            visitor_count=plan.visitor_count * replications,
+            visitor_count=visitor_count * replications,
             job_count=min(replications, crew.worker_count if crew else job_count),
             keeps_code=crew is None,
         )
@@ -220,6 +242,7 @@ def simulate(
                     precision=precision,
                     crew=crew,
                     plan=plan,
+                    keeps_records=keeps_records,
                     progress=show,
                 )
             except (KeyboardInterrupt, WorkersLostError):

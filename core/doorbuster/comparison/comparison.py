@@ -9,7 +9,7 @@ from doorbuster.comparison.agreement import Agreement, agreement_of
 from doorbuster.comparison.diagnosis import Finding, diagnose
 from doorbuster.comparison.rows import Row, measure_rows, share_rows
 from doorbuster.comparison.saturation import Saturation, saturation_of
-from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.measures.run_records import RunRecords, read_records, require_records
 from doorbuster.records.run_folder import RunFolder
 
 SCHEMA = "doorbuster.comparison/1"
@@ -80,7 +80,9 @@ def compare(
 def compare_records(
     a: RunRecords, b: RunRecords, *, allow_different: bool = False, beyond: float = BEYOND
 ) -> Comparison:
-    """Compare two runs that were read already. Raises: ComparisonError as `compare` does."""
+    """Compare two runs that were read already. Raises: as `compare` does."""
+    for records in (a, b):
+        require_records(records)
     problems = differences(a.folder, b.folder)
     if problems and not allow_different:
         message = "\n".join([*problems, "to compare them all the same, give --allow-different"])

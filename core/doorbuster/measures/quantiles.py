@@ -22,8 +22,13 @@ def quantile(values: Floats, fraction: float) -> float:
     """The quantile of all values, in their unit; NaN of none. Range: 0 < fraction <= 1."""
     if not len(values):
         return float("nan")
-    rank = max(int(np.ceil(fraction * len(values) - _ROUNDING)), 1)
+    rank = rank_of(fraction, len(values))
     return float(np.partition(values, rank - 1)[rank - 1])
+
+
+def rank_of(fraction: float, count: int) -> int:
+    """Which of the ordered values is the quantile, counted from 1. Range: count >= 1."""
+    return max(int(np.ceil(fraction * count - _ROUNDING)), 1)
 
 
 def quantiles_by_group(

@@ -22,6 +22,7 @@ from doorbuster.measures.columns import (
     take,
     visits_of,
 )
+from doorbuster.measures.tally import SaleTally
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder, RunFolderError
 from doorbuster.scenario.model import Scenario
@@ -38,7 +39,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class RunRecords:
-    """Everything that measures are taken from. Requests may cover fewer replications."""
+    """Everything that measures are taken from. Requests may cover fewer replications.
+
+    tallies: one a replication of a run that kept no records; visits and requests are then empty.
+    """
 
     folder: RunFolder
     run: dict[str, Any]
@@ -48,6 +52,7 @@ class RunRecords:
     requests: Requests
     stock: Stock
     audits: tuple[Audit, ...]
+    tallies: tuple[SaleTally, ...] = ()
 
     @property
     def world(self) -> str:
@@ -103,6 +108,16 @@ def _part(parts: dict[tuple[str, int], Any], columns: Columns, replication: int)
     return part
 
 
+def require_records(records: RunRecords) -> None:
+    """Raises: RunFolderError for a run that was only counted."""
+    if records.tallies:
+        message = (
+            f"{records.folder.path}: was simulated with --records none, so there is nothing to "
+            "draw or compare; its verdict is in verdict.json, its counts are in tally.json"
+        )
+        raise RunFolderError(message)
+
+
 def read_records(folder: RunFolder) -> RunRecords:
     """Read a run folder, finished or not. Raises: RunFolderError that names the file."""
     run = folder.run
@@ -125,7 +140,13 @@ def read_records(folder: RunFolder) -> RunRecords:
     except RecordsError as error:
         message = f"{folder.path}: {error}"
         raise RunFolderError(message) from None
-    return RunRecords(folder, run, scenario, phases, visits, requests, stock, tuple(folder.audits))
+    try:
+        tallies = tuple(SaleTally.from_json(data) for data in folder.tallies)
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{folder.path / 'tally.json'}: no tally that can be read ({error!r})"
+        raise RunFolderError(message) from None
+    audits = tuple(folder.audits)
+    return RunRecords(folder, run, scenario, phases, visits, requests, stock, audits, tallies)
 
 
 def scenario_of(run: dict[str, Any]) -> Scenario:

@@ -94,16 +94,13 @@ def build_plan(scenario: Scenario, seed: int, timetable: Timetable) -> Plan:
     if timetable.expected_visitors > MAX_VISITORS:
         message = (
             f"the plan is too large: {timetable.expected_visitors:,.0f} visitors are expected; "
-            f"allowed: {MAX_VISITORS:,}; take a lower load factor, a window or --compress"
+            f"allowed: {MAX_VISITORS:,}; take a lower load factor, a window or --compress, "
+            "or simulate it with --records none"
         )
         raise PlanSizeError(message)
-    digest = sha256(_header(scenario, seed, timetable))
-    blocks = []
-    for block in plan_blocks(scenario, seed, timetable):
-        for name in COLUMNS:
-            digest.update(getattr(block, name).astype("<i8").tobytes())
-        blocks.append(block)
-    if not sum(block.visitor_count for block in blocks):
+    hashed = HashedBlocks(scenario, seed, timetable)
+    blocks = list(hashed)
+    if not hashed.visitor_count:
         message = (
             f"the plan is empty: {timetable.expected_visitors:.2g} visitors are expected and seed "
             f"{seed} draws none; take a higher load factor or a longer window"
@@ -112,7 +109,28 @@ def build_plan(scenario: Scenario, seed: int, timetable: Timetable) -> Plan:
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(block, name) for block in blocks]) for name in COLUMNS
     }
-    return Plan(**columns, hash=digest.hexdigest())
+    return Plan(**columns, hash=hashed.hash)
+
+
+class HashedBlocks:
+    """`plan_blocks`, once; then the hash and size of the whole plan are known."""
+
+    def __init__(self, scenario: Scenario, seed: int, timetable: Timetable) -> None:
+        self._digest = sha256(_header(scenario, seed, timetable))
+        self._blocks = plan_blocks(scenario, seed, timetable)
+        self.visitor_count = 0
+
+    def __iter__(self) -> Iterator[Plan]:
+        for block in self._blocks:
+            for name in COLUMNS:
+                self._digest.update(getattr(block, name).astype("<i8").data)
+            self.visitor_count += block.visitor_count
+            yield block
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what was taken so far: of the plan, once all blocks were."""
+        return self._digest.hexdigest()
 
 
 def plan_blocks(scenario: Scenario, seed: int, timetable: Timetable) -> Iterator[Plan]:

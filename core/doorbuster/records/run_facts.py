@@ -33,9 +33,12 @@ class RunSettings:
 
 
 def run_facts(
-    file: ScenarioFile, settings: RunSettings, timetable: Timetable, plan: Plan, world: World
+    file: ScenarioFile, settings: RunSettings, timetable: Timetable, plan: Plan | None, world: World
 ) -> dict[str, Any]:
-    """What run.json says about every run, simulated or live."""
+    """What run.json says about every run, simulated or live.
+
+    plan: None where it is made while it runs; its hash and size are then told at the end.
+    """
     return {
         "status": "running",
         "world": world,
@@ -43,8 +46,8 @@ def run_facts(
         "scenario_path": str(file.path),
         "scenario_text": file.text,
         "scenario_hash": text_hash(file.text),
-        "plan_hash": plan.hash,
-        "plan_count": plan.visitor_count,
+        "plan_hash": plan.hash if plan else None,
+        "plan_count": plan.visitor_count if plan else None,
         "seed": settings.seed,
         "load_factor": timetable.load_factor,
         "window": settings.window,

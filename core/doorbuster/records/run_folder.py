@@ -5,6 +5,7 @@ run.json       what ran: scenario text and hashes, seed, versions, machine, stat
 spool/         Arrow streams, one a writer and table; complete up to the last append
 visits.parquet, requests.parquet, stock.parquet    there once the run has ended
 audit.json     the target's own account (a list with one entry a replication)
+tally.json     what was counted of sales that kept no records of visits and requests
 verdict.json, report.html, junit.xml
 results/<scenario>/latest -> the newest run
 """
@@ -168,6 +169,18 @@ class RunFolder:
             return [Audit.model_validate(entry) for entry in self._read_json("audit.json")]
         # Killed before its end: what the finished sales left.
         return [Audit.model_validate(entry["audit"]) for entry in read_journal(self._journal_path)]
+
+    def write_tallies(self, tallies: Iterable[dict[str, Any]]) -> None:
+        """What was counted of each replication, instead of records."""
+        self._write_json("tally.json", list(tallies))
+
+    @property
+    def tallies(self) -> list[dict[str, Any]]:
+        """What was counted of each replication; empty where records were kept."""
+        if (self.path / "tally.json").is_file():
+            return list(self._read_json("tally.json"))
+        entries = read_journal(self._journal_path)
+        return [entry["tally"] for entry in entries if entry.get("tally")]
 
     def write_json(self, name: str, content: Any) -> None:
         """Write another JSON file of the run, such as verdict.json, whole or not at all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.measures.run_records import RunRecords, read_records, require_records
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.verdict.judge import judge_records
 from doorbuster.verdict.verdict import Verdict
@@ -33,8 +33,13 @@ class Side:
 
 
 def sides_of(primary: RunFolder, other: RunFolder | None) -> list[Side]:
-    """The live run first, then the simulated one; two of one world in the order given."""
+    """The live run first, then the simulated one; two of one world in the order given.
+
+    Raises: RunFolderError for a run without records.
+    """
     runs = [read_records(folder) for folder in (primary, other) if folder is not None]
+    for records in runs:
+        require_records(records)
     worlds = {records.world for records in runs}
     if len(runs) > len(worlds):
         labels = [(runs[0], "side.a", "live"), (runs[1], "side.b", "sim")]

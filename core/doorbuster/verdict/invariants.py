@@ -119,12 +119,9 @@ def _orders_told(records: RunRecords) -> Check:
     told_total = orders_total = unsure_total = 0
     offenders = []
     for replication, audit in enumerate(records.audits):
-        visits = records.visits_in(replication)
+        told_by_item, unsure_by_item = _told(records, replication)
         for code, sku in enumerate(records.scenario.skus):
-            mine = visits.sku == code
-            told = int((mine & (visits.outcome == Outcome.SOLD)).sum())
-            left = mine & np.isin(visits.outcome, _UNSURE_OUTCOMES) & ~np.isnan(visits.reserved_s)
-            unsure = int(left.sum())
+            told, unsure = told_by_item[code], unsure_by_item[code]
             orders = sum(item.orders_paid for item in audit.items if item.sku == sku)
             told_total, orders_total = told_total + told, orders_total + orders
             unsure_total += unsure
@@ -143,6 +140,18 @@ def _orders_told(records: RunRecords) -> Check:
     return _row(
         "orders_told", status, facts, variant=variant, value=difference, limit=0, alone=False
     )
+
+
+def _told(records: RunRecords, replication: int) -> tuple[list[int], list[int]]:
+    """By item: visitors told of a paid order, and those who left a reservation unanswered."""
+    if records.tallies:
+        tally = records.tallies[replication]
+        return tally.told.tolist(), tally.unsure.tolist()
+    visits, item_count = records.visits_in(replication), len(records.scenario.skus)
+    told = visits.outcome == Outcome.SOLD
+    unsure = np.isin(visits.outcome, _UNSURE_OUTCOMES) & ~np.isnan(visits.reserved_s)
+    counts = [np.bincount(visits.sku[mask], minlength=item_count) for mask in (told, unsure)]
+    return counts[0].tolist(), counts[1].tolist()
 
 
 def _told_within_stock(records: RunRecords) -> Check:
@@ -196,20 +205,20 @@ def _money(
 
 def _price_told(records: RunRecords) -> Check:
     """Every visitor who bought was told list price times quantity."""
-    visits = records.visits
+    visits, skus = records.visits, records.scenario.skus
     sold = visits.outcome == Outcome.SOLD
-    if not sold.any():
-        return _row("price", "not_applicable", {}, variant="not_applicable", alone=False)
     prices = np.array([item.price_cents for item in records.scenario.shop.items])
-    wrong = sold & (visits.price_paid_cents != prices[visits.sku] * visits.quantity)
-    names = [records.scenario.skus[code] for code in np.unique(visits.sku[wrong])]
-    facts = {
-        "wrong": count(int(wrong.sum())),
-        "sold": count(int(sold.sum())),
-        "offenders": _some(names),
-    }
-    status: Status = "fail" if wrong.any() else "pass"
-    return _row("price", status, facts, value=int(wrong.sum()), limit=0, alone=False)
+    off = sold & (visits.price_paid_cents != prices[visits.sku] * visits.quantity)
+    wrong = np.bincount(visits.sku[off], minlength=len(skus))
+    wrong += sum(tally.wrong_price for tally in records.tallies)
+    sold_count = int(sold.sum()) + sum(int(tally.told.sum()) for tally in records.tallies)
+    if not sold_count:
+        return _row("price", "not_applicable", {}, variant="not_applicable", alone=False)
+    names = [sku for sku, number in zip(skus, wrong.tolist(), strict=True) if number]
+    total = int(wrong.sum())
+    facts = {"wrong": count(total), "sold": count(sold_count), "offenders": _some(names)}
+    status: Status = "fail" if total else "pass"
+    return _row("price", status, facts, value=total, limit=0, alone=False)
 
 
 def _no_audit(records: RunRecords, name: str) -> Check:

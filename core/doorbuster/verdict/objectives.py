@@ -12,20 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from doorbuster.measures.columns import STEPS, Floats, Mask, Requests, Visits, take
+from doorbuster.measures.columns import Floats
 from doorbuster.measures.intervals import (
     Interval,
     Rate,
     mean_interval,
     rate_over_slices,
-    slices_in_time,
     trials_needed,
 )
-from doorbuster.measures.latency import failed, finished, response_s, too_late
-from doorbuster.measures.outcomes import conversion
-from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.run_records import RunRecords
-from doorbuster.measures.sales import sell_out_s, sold_units, stock_shares, whole_sell_out_s
 from doorbuster.report.numbers import count, duration, percent, quantity
 from doorbuster.scenario.objectives import (
     Conversion,
@@ -37,6 +32,7 @@ from doorbuster.scenario.objectives import (
     UnitsSold,
 )
 from doorbuster.verdict.checks import Bound, Check, Status, Unit
+from doorbuster.verdict.evidence import request_evidence, sale_values, sold_out_at
 
 BOUND_CONFIDENCE = 0.95
 
@@ -84,24 +80,15 @@ def _scope(records: RunRecords, objective: Objective) -> tuple[float, float] | N
 def _judge_requests(
     records: RunRecords, objective: ResponseTime | FailedRequests, scope: tuple[float, float]
 ) -> Check:
-    requests = records.requests
-    chosen = (requests.intended_s >= scope[0]) & (requests.intended_s < scope[1])
-    if objective.step is not None:
-        chosen &= requests.step == STEPS.index(objective.step)
-    requests = take(requests, chosen)
-    if isinstance(objective, ResponseTime):
-        counts, bad = too_late(requests, objective.at_most, records.end_s)
-        budget = 1 - objective.fraction
-    else:
-        counts, bad = finished(requests), failed(requests)
-        budget = objective.at_most
-    if not counts.any():
+    is_time = isinstance(objective, ResponseTime)
+    budget = 1 - objective.fraction if isinstance(objective, ResponseTime) else objective.at_most
+    evidence = request_evidence(records, objective, scope)
+    if evidence is None:
         template = f"check.objective.{objective.kind}.no_data"
         return _row(objective, "inconclusive", template, {}, limit=budget, unit="fraction")
-    rate = _rate(requests, counts, bad)
+    rate = rate_over_slices(evidence.events, evidence.trials, confidence=BOUND_CONFIDENCE)
     status, variant = _three_way(rate, budget)
-    one_sale = len(np.unique(requests.replication[counts])) == 1
-    if status == "inconclusive" and one_sale and isinstance(objective, FailedRequests):
+    if status == "inconclusive" and evidence.sale_count == 1 and not is_time:
         status, variant = _far_above(rate, budget) or (status, variant)
     facts = {
         "bad": percent(rate.rate),
@@ -117,7 +104,11 @@ def _judge_requests(
         "step": f"@step.{objective.step}" if objective.step else "@all.steps",
     }
     if isinstance(objective, ResponseTime):
-        facts |= _quantile_facts(objective, requests, counts)
+        facts |= {
+            "limit": duration(objective.at_most),
+            "quantile": duration(evidence.quantile_s),
+            "percentile": f"p{objective.fraction * 100:g}",
+        }
     return _row(
         objective,
         status,
@@ -128,19 +119,6 @@ def _judge_requests(
         unit="fraction",
         interval=rate.interval,
     )
-
-
-def _rate(requests: Requests, counts: Mask, bad: Mask) -> Rate:
-    """The share of bad requests; its slices are replications where there are several."""
-    replications = requests.replication[counts]
-    numbers = np.unique(replications)
-    if len(numbers) > 1:
-        slices = np.searchsorted(numbers, replications)
-    else:
-        slices = slices_in_time(requests.intended_s[counts])
-    trials = np.bincount(slices)
-    events = np.bincount(slices[bad[counts]], minlength=len(trials))
-    return rate_over_slices(events, trials, confidence=BOUND_CONFIDENCE)
 
 
 def _three_way(rate: Rate, budget: float) -> tuple[Status, str]:
@@ -164,17 +142,6 @@ def _far_above(rate: Rate, budget: float) -> tuple[Status, str] | None:
     return None
 
 
-def _quantile_facts(objective: ResponseTime, requests: Requests, counts: Mask) -> dict[str, str]:
-    """The quantile for people. A failed request waits for ever, as the objective sees it."""
-    waited = np.where(failed(requests) | ~finished(requests), np.inf, response_s(requests))
-    found = quantile(waited[counts], objective.fraction)
-    return {
-        "limit": duration(objective.at_most),
-        "quantile": duration(found),
-        "percentile": f"p{objective.fraction * 100:g}",
-    }
-
-
 # --- values of the whole sale ---
 
 
@@ -192,12 +159,7 @@ class _Limit:
 def _judge_sale(
     records: RunRecords, objective: Conversion | StockShare | UnitsSold, scope: tuple[float, float]
 ) -> Check:
-    values = np.array(
-        [
-            _sale_value(records, objective, _arrived(records.visits_in(replication), scope))
-            for replication in records.replications
-        ]
-    )
+    values = sale_values(records, objective, scope)
     if isinstance(objective, StockShare):
         limit = _Limit(objective.at_most, "at_most")
     elif isinstance(objective, Conversion):
@@ -206,30 +168,6 @@ def _judge_sale(
         limit = _Limit(objective.at_least_fraction, "at_least")
     facts = {"persona": getattr(objective, "persona", None) or "@all.personas"}
     return _judge_values(objective, values, limit, facts, "fraction")
-
-
-def _arrived(visits: Visits, scope: tuple[float, float]) -> Visits:
-    return take(visits, (visits.arrival_s >= scope[0]) & (visits.arrival_s < scope[1]))
-
-
-def _sale_value(
-    records: RunRecords, objective: Conversion | StockShare | UnitsSold, visits: Visits
-) -> float:
-    personas = records.scenario.persona_names
-    if isinstance(objective, Conversion):
-        chosen = objective.persona
-        return conversion(visits, None if chosen is None else personas.index(chosen))
-    if isinstance(objective, StockShare):
-        return float(stock_shares(visits, len(personas))[personas.index(objective.persona)])
-    units = sold_units(visits, len(records.scenario.skus))
-    stock = np.array(records.stock_units)
-    mine = _items(records, objective)
-    return float(units[mine].sum() / stock[mine].sum()) if stock[mine].sum() else float("nan")
-
-
-def _items(records: RunRecords, objective: UnitsSold | SellOut) -> list[int]:
-    skus = records.scenario.skus
-    return list(range(len(skus))) if objective.sku is None else [skus.index(objective.sku)]
 
 
 def _judge_values(
@@ -268,7 +206,7 @@ def _interval_text(interval: Interval | None, unit: Unit) -> str:
 
 def _judge_sell_out(records: RunRecords, objective: SellOut) -> Check:
     """A sale that never sells out is later than any limit; so replications are counted."""
-    values = np.array([_sold_out_at(records, objective, number) for number in records.replications])
+    values = sold_out_at(records, objective)
     limits = []
     if objective.at_least is not None:
         limits.append(_Limit(objective.at_least, "at_least"))
@@ -292,16 +230,6 @@ def _judge_one_side(objective: SellOut, values: Floats, limit: _Limit) -> Check:
     }
     template = f"check.objective.sell_out.{limit.bound}.never.{status}"
     return _row(objective, status, template, facts, limit=limit.value, bound=limit.bound, unit="s")
-
-
-def _sold_out_at(records: RunRecords, objective: SellOut, replication: int) -> float:
-    visits = records.visits_in(replication)
-    if objective.sku is None:
-        found = whole_sell_out_s(visits, records.stock_units)
-    else:
-        item = records.scenario.skus.index(objective.sku)
-        found = sell_out_s(visits, item, records.stock_units[item])
-    return found if np.isfinite(found) else np.inf
 
 
 def _row(

@@ -49,14 +49,17 @@ def _accounting(records: RunRecords) -> Check:
     planned = int(records.run.get("plan_count") or 0)
     wanted = int(records.run.get("replications") or 1)
     unaccounted = abs(wanted - len(records.replications)) * planned
-    for replication in records.replications:
+    for tally in records.tallies:
+        unaccounted += abs(tally.planned - int(tally.outcomes.sum()))
+        unaccounted += int(tally.outcomes[:, _VOID_OUTCOMES].sum())
+    for replication in records.replications if not records.tallies else ():
         visits = records.visits_in(replication)
         same_plan = replication == 0 or records.run.get("vary") == "system"
         plan_count = planned if same_plan else len(visits.visitor)
         rows = np.bincount(visits.visitor, minlength=plan_count)
         unaccounted += int((rows != 1).sum())
         unaccounted += int(np.isin(visits.outcome, _VOID_OUTCOMES).sum())
-    visitors = len(records.visits.visitor)
+    visitors = len(records.visits.visitor) + sum(tally.planned for tally in records.tallies)
     facts = {
         "planned": count(planned),
         "unaccounted": count(unaccounted),
@@ -69,10 +72,14 @@ def _accounting(records: RunRecords) -> Check:
 
 def _requests(records: RunRecords) -> Check:
     """The requests that visitors say they sent are the requests that were recorded."""
-    with_requests = np.unique(records.requests.replication)
-    chosen = np.isin(records.visits.replication, with_requests)
-    told = int(records.visits.request_count[chosen].sum())
-    found = len(records.requests.visitor)
+    if records.tallies:
+        told = sum(tally.requests_told for tally in records.tallies)
+        found = sum(tally.requests_found for tally in records.tallies)
+    else:
+        with_requests = np.unique(records.requests.replication)
+        chosen = np.isin(records.visits.replication, with_requests)
+        told = int(records.visits.request_count[chosen].sum())
+        found = len(records.requests.visitor)
     facts = {"told": count(told), "found": count(found), "missing": count(told - found)}
     return _row("requests", told == found > 0, facts, value=told - found, limit=0)
 
