@@ -68,8 +68,11 @@ def _lines(title: str) -> Iterator[Advance]:
 
 
 def time_left(elapsed_s: float, fraction: float) -> str:
-    """How long the rest takes if it goes on like this: `12 s`, `3 min`; empty at the start."""
-    if not 0 < fraction <= 1:
+    """How long the rest takes if it goes on like this: `12 s`, `3 min`; empty at the start.
+
+    The first hundredth tells nothing: compiling and starting processes fall into it.
+    """
+    if not 0.01 <= fraction <= 1:  # noqa: PLR2004
         return ""
     left_s = elapsed_s * (1 - fraction) / fraction
     for size_s, unit in ((3600, "h"), (60, "min")):

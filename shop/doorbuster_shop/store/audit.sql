@@ -21,6 +21,11 @@ counted AS (
                SELECT 1 FROM payments
                WHERE payments.reservation_id = reservations.id
                  AND payments.state IN ('pending', 'paid')
+           ) AND NOT EXISTS (
+               -- One that was refused since then has held it until a moment ago.
+               SELECT 1 FROM payments
+               WHERE payments.reservation_id = reservations.id
+                 AND payments.decided_at_s > :lapsed_before_s
            ))                                                     AS lapsed_locks
     FROM reservations
     WHERE state <> 'released'

@@ -221,6 +221,8 @@ def hear_provider(model: Record, world: Record, payment: int) -> None:
     owed = payment_at(world, payment)
     lock = reservation_at(world, owed["reservation"])
     lock["payments_in_flight"] -= 1
+    # A lock that was held beyond its time lapses now.
+    lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
     owed["reply"] = _OK if owed["approved"] else _DECLINED
     if owed["approved"]:
         world["captured_count"] += 1

@@ -23,7 +23,8 @@ class LockState(Enum):
 class Reservation:
     """Stock that one account holds until it is paid or lapses.
 
-    A payment in flight holds the lock beyond its time, until the provider has answered.
+    A payment in flight holds the lock beyond its time, until the provider has answered; it lapses
+    at that moment then.
     """
 
     item: int
@@ -38,6 +39,11 @@ class Reservation:
         if self.state is LockState.LOCKED:
             return now_ns >= self.lapses_ns and not self.payments_in_flight
         return self.state is LockState.RELEASED
+
+    def end_hold(self, now_ns: int) -> None:
+        """The provider has answered."""
+        self.payments_in_flight -= 1
+        self.lapses_ns = max(self.lapses_ns, now_ns)
 
 
 @dataclass

@@ -189,7 +189,7 @@ class SimulatedShop:
         yield self._env.moment(
             to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
         )
-        reservation.payments_in_flight -= 1
+        reservation.end_hold(self._env.now_ns)
         payment.reply = Reply.OK if approved else Reply.DECLINED
         if approved:
             cents = reservation.units * self._prices_cents[reservation.item]
