@@ -88,23 +88,23 @@ class Memory:
         """Grow every array with little room left; output rows must have been handed on."""
         record = self.record
         if self._is_tight("visits", record["visits_live"]):
-            self._double("visits")
-            self._double("attempts")
+            self._double("visits", record["visits_used"])
+            self._double("attempts", record["visits_used"] * len(Action))
         if self._is_tight("requests", record["requests_live"]):
-            self._double("requests")
+            self._double("requests", record["requests_used"])
             self._double_lanes()
         if self._is_tight("reservations", record["reservations_live"]):
-            self._double("reservations")
-            self._double("held_locks")
+            self._double("reservations", record["reservations_used"])
+            self._double("held_locks", record["held_lock_count"])
             self._double_locks()
         if self._is_tight("payments", record["payments_live"]):
-            self._double("payments")
+            self._double("payments", record["payments_used"])
         pending = record["fine_count"] + record["later_count"] + record["near_count"]
         if self._is_tight("events", pending):
-            self._double("events")
-            self._double("near")
+            self._double("events", record["events_used"])
+            self._double("near", record["near_count"])
         if self._is_tight("stock_rows", record["stock_row_count"]):
-            self._double("stock_rows")
+            self._double("stock_rows", record["stock_row_count"])
         if record["account_count"] > len(self._arrays["accounts"]) // 2:
             self._double_accounts()
 
@@ -116,10 +116,11 @@ class Memory:
         room = len(self._arrays[name])
         return room - int(used) < _ROOMY_FRACTION * room
 
-    def _double(self, name: str) -> None:
+    def _double(self, name: str, used: int) -> None:
+        """Keep the first `used` entries; memory that is not touched costs nothing."""
         array = self._arrays[name]
         grown = np.zeros(2 * len(array), array.dtype)
-        grown[: len(array)] = array
+        grown[:used] = array[:used]
         self._put(name, grown)
 
     def _double_lanes(self) -> None:

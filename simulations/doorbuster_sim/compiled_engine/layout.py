@@ -53,7 +53,9 @@ RESERVATION = _records(
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
 
-PAYMENT = _records(i4="next visit attempt reply approved reservation first_waiting")
+PAYMENT = _records(
+    i8="decided_ns", i4="next visit attempt reply approved reservation first_waiting"
+)
 """A logical payment of a visit. `first_waiting`: requests that wait for the provider's word."""
 
 POOL = _records(

@@ -186,8 +186,11 @@ def _pay(model: Record, world: Record, request: int) -> None:
     entry["next"] = owed["first_waiting"]
     owed["first_waiting"] = request
     due_ns = now_ns + model["payment_timeout_ns"]
-    order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
-    push(world, due_ns, order, request)
+    # The provider's word comes first where both are due at once. A timeout that can never be is
+    # not noted: it would stay in the calendar long after the visitor has gone.
+    if owed["decided_ns"] > due_ns:
+        order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
+        push(world, due_ns, order, request)
 
 
 @compilable
@@ -210,6 +213,7 @@ def _charge(model: Record, world: Record, request: int, reservation: int) -> int
     buyer["references"] += 1
     reservation_at(world, reservation)["payments_in_flight"] += 1
     due_ns = world["now_ns"] + to_ns(answer_s)
+    owed["decided_ns"] = due_ns
     order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
     push(world, due_ns, order, payment)
     return payment
