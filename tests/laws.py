@@ -81,10 +81,6 @@ def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     """Every unit is available, locked or sold; what is sold stays sold; limits hold."""
     items = {item.sku: item for item in whole.scenario.shop.items}
     last: dict[str, Any] = {}
-    # The audit takes these for overdue; test_a_lock_held_by_a_payment_is_not_overdue tells why.
-    may_seem_overdue = to_ns(whole.scenario.shop.lock_time) == 0 or any(
-        channel.decline_fraction for channel in whole.scenario.payments.channels
-    )
     for row in sale.stock.to_pylist():
         counts = row["available"], row["locked"], row["sold"]
         before = last.get(row["sku"], {"sold": 0})
@@ -100,7 +96,7 @@ def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             yield f"the last reading is not the audit: {item}"
         if item.max_units_per_account > items[item.sku].per_account_limit:
             yield f"an account holds too much: {item}"
-        if item.lapsed_locks and not may_seem_overdue:
+        if item.lapsed_locks:
             yield f"a lock outlived its sweep: {item}"
 
 

@@ -135,7 +135,7 @@ def test_a_lock_that_a_refusal_has_just_set_free_is_not_overdue(db: sqlite3.Conn
     refused_s = OPENS_S + 2 * LOCK_S
     settle_declined(db, payment.id, "ch", refused_s)
     assert audit(db, refused_s + 0.9, 1.0, None).items[0].lapsed_locks == 0
-    assert audit(db, refused_s + 1.0, 1.0, None).items[0].lapsed_locks == 1
+    assert audit(db, refused_s + 1.1, 1.0, None).items[0].lapsed_locks == 1
 
 
 def test_a_payment_holds_its_lock_beyond_its_time(db: sqlite3.Connection) -> None:

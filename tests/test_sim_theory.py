@@ -7,7 +7,7 @@ fails with probability 1e-4. The seeds are fixed; `make theory` draws others.
 A sale starts with empty stations, theory speaks of stations that have always run. The influence of
 the start fades as e^(-t / tau); everybody who comes in the first 20 tau is left out, which leaves
 some 2e-9 of it. Erlang's and Cohen's tau for M/M/c is also taken for the other service times, where
-20 of them are far more than needed: a run of twice the length gives no other answer.
+after 20 of them it is beyond what a run could see.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ JUDGES = {
         Judge(("tests/test_sim_independence.py",), "not compiled"),
         Judge(("tests/test_draws.py", "tests/test_plan.py", "tests/test_visitor.py")),
         Judge(("tests/test_sim_sale.py",)),
-        Judge(("tests/test_sim_theory.py",)),
+        Judge(("tests/test_sim_oracle.py",)),
+        Judge(("tests/test_sim_theory.py", "tests/test_sim_theory_stock.py")),
         Judge(("tests/test_engines_agree.py",), compares_engines=True),
     ),
     "compiled": (
@@ -164,6 +165,7 @@ def judge(one: Judge, tree: Path) -> tuple[str | None, str]:
     path = os.pathsep.join(str(tree / package) for package in PACKAGES)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     environment |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["DOORBUSTER_EXAMPLES"] = "300"
     if one.plain:
         environment["NUMBA_DISABLE_JIT"] = "1"
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-rfE", "-p", "no:cacheprovider"]

@@ -17,7 +17,7 @@ counted AS (
            sum(state = 'sold')                                    AS orders_paid,
            -- A payment in flight rightly holds its lock beyond its time. (The state is asked in the
            -- words of the index payments_live, or SQLite would not use it.)
-           sum(state = 'locked' AND expires_at_s <= :lapsed_before_s AND NOT EXISTS (
+           sum(state = 'locked' AND expires_at_s < :lapsed_before_s AND NOT EXISTS (
                SELECT 1 FROM payments
                WHERE payments.reservation_id = reservations.id
                  AND payments.state IN ('pending', 'paid')
@@ -25,7 +25,7 @@ counted AS (
                -- One that was refused since then has held it until a moment ago.
                SELECT 1 FROM payments
                WHERE payments.reservation_id = reservations.id
-                 AND payments.decided_at_s > :lapsed_before_s
+                 AND payments.decided_at_s >= :lapsed_before_s
            ))                                                     AS lapsed_locks
     FROM reservations
     WHERE state <> 'released'

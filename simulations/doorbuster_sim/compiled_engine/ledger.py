@@ -133,7 +133,7 @@ def sweep(world: Record) -> None:
 
 @compilable
 def count_overdue(world: Record, overdue_ns: int) -> None:
-    """Count, by item, locks that should have been released before `overdue_ns`."""
+    """Count, by item, locks that lapsed up to `overdue_ns` and are still there."""
     locks = locks_of(world)
     for index in range(world["items_room"]):
         item_at(world, index)["unpaid_locks"] = 0

@@ -92,7 +92,7 @@ class CompiledSale:
         self._hand_on()
         self._memory.make_room()
         read_stock(world)
-        count_overdue(world, int(world["end_ns"] - self._model.record["sweep_ns"]))
+        count_overdue(world, int(world["end_ns"] - self._model.record["sweep_ns"] - 1))
         while close(world) != Pause.END:
             self._hand_on()
         self._hand_on()

@@ -121,7 +121,9 @@ class StockLedger:
     def audit(self, item: int, now_ns: int) -> ItemAudit:
         """What the ledger says about one item, in the form of a live target's read-back."""
         stock = self.items[item]
-        overdue_ns = now_ns - self._sweep_ns
+        # Until before the last sweep at the latest they could be released. (A lock that lapses in
+        # the very moment of a sweep may have been made after it.)
+        overdue_ns = now_ns - self._sweep_ns - 1
         return ItemAudit(
             sku=stock.sku,
             initial_units=stock.initial,
