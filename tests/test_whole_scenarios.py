@@ -244,6 +244,7 @@ LEFT_OUT = {
     "Scenario.description": "words",
     "Scenario.objectives": "judge a run and change nothing in it",
     "Shop.currency": "a word",
+    "Crowd.behaviour": "runs on SimPy alone: tests/test_own_behaviour.py",
     "Crowd.absolute_peak_per_s": "says the normal load in another way",
     "ZeroHour.hold": "the shape of a crowd, which is planned before an engine sees it",
     "Pulse.rise": "likewise",

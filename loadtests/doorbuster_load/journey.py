@@ -9,6 +9,7 @@ from typing import Any
 from gevent import GreenletExit, sleep
 
 from doorbuster.behaviour import behaviour_of
+from doorbuster.deciding import decision_of
 from doorbuster.visitor import VisitState, first_step, next_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_load.cast import Cast
@@ -64,6 +65,7 @@ class Stage:
         self.tally = Tally()
         self.book = StepBook.of(sale)
         self.behaviour = behaviour_of(sale.scenario, sale.spec.settings.seed)
+        self.decide = decision_of(sale.scenario)
         personas = sale.scenario.crowd.personas.values()
         self.timeouts_s = [persona.request_timeout for persona in personas]
         self.prices_cents = [item.price_cents for item in sale.scenario.shop.items]
@@ -123,7 +125,7 @@ class Journey:
             result = self._step(state, action)
             self._note(action, intended_ns, result)
             elapsed_s = stage.seconds(result.done_ns) - self._arrival_ns / NANOSECONDS
-            state, action, wait_s = next_step(
+            state, action, wait_s = stage.decide(
                 stage.behaviour,
                 self._visitor,
                 self._persona,

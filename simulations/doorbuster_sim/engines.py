@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from doorbuster.compiling import cache_places, can_keep_code, code_is_kept
+from doorbuster.scenario.model import Scenario
 
 Engine = Literal["simpy", "compiled"]
 """`simpy` is the model to read; `compiled` is the same model for scale, record by record."""
@@ -30,16 +31,21 @@ def choose_engine(
     visitor_count: int | None = None,
     job_count: int = 1,
     keeps_code: bool = True,
+    scenario: Scenario | None = None,
 ) -> Choice:
-    """The engine for a scenario of built-in behaviour.
+    """The engine for a scenario; SimPy for one with a behaviour of its own.
 
     `auto` is the compiled one, unless its code cannot be kept on disk or would have to be compiled
     for so few visitors that SimPy is through earlier. The records are the same.
     visitor_count: of all sales together, simulated by job_count processes; without it the crowd
-    counts as large. keeps_code: whether code that is kept here serves these processes.
+    counts as large. keeps_code: whether code that is kept here serves these processes. scenario:
+    without it the behaviour counts as built in.
     """
     if wanted == "simpy":
         return Choice("simpy", "")
+    if scenario is not None and scenario.crowd.behaviour is not None:
+        path = scenario.crowd.behaviour.path
+        return Choice("simpy", f"visitors behave as {path} says, and that is not compiled")
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return Choice("simpy", "NUMBA_DISABLE_JIT is set, so nothing is compiled")
     from doorbuster_sim.compiled_engine.loop import run  # noqa: PLC0415 - loads Numba

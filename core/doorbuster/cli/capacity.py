@@ -124,7 +124,7 @@ def command(
         replications=replications,
         seed=settings.seed,
         max_sales=max_sales,
-        engine=_engine(engine),
+        engine=_engine(engine, file.scenario),
         costs=prices,
     )
     folder = create_study_folder(results, scenario_name=file.scenario.name, seed=settings.seed)
@@ -201,11 +201,11 @@ def _timetables(scenario: Scenario, settings: RunSettings) -> Callable[[float], 
     return at
 
 
-def _engine(wanted: EngineOption) -> Literal["simpy", "compiled"]:
+def _engine(wanted: EngineOption, scenario: Scenario) -> Literal["simpy", "compiled"]:
     """The engine that runs, told where it was not named."""
     from doorbuster_sim import choose_engine
 
-    choice = choose_engine(wanted)
+    choice = choose_engine(wanted, scenario=scenario)
     if wanted != "simpy":
         say(f"engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
     return choice.engine

@@ -59,6 +59,7 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         from doorbuster.compiling import when_compiling
+        from doorbuster.deciding import BehaviourError
         from doorbuster.plan import PlanSizeError, WindowError
         from doorbuster.records.run_folder import RunFolderError
         from doorbuster.scenario.reading import ScenarioError
@@ -70,7 +71,7 @@ def handles_user_errors(function: Callable[P, None]) -> Callable[P, None]:
             count = len(error.problems)
             noun = "mistake" if count == 1 else "mistakes"
             stop(exit_codes.USAGE, *error.problems, f"{count} {noun}; nothing was run.")
-        except (RunFolderError, WindowError, PlanSizeError) as error:
+        except (RunFolderError, WindowError, PlanSizeError, BehaviourError) as error:
             stop(exit_codes.USAGE, str(error))
         except OSError as error:
             stop(exit_codes.TARGET_FAILED, _environment_sentence(error))

@@ -219,6 +219,7 @@ def simulate(
             visitor_count=visitor_count * replications,
             job_count=min(replications, crew.worker_count if crew else job_count),
             keeps_code=crew is None,
+            scenario=file.scenario,
         )
         folder = RunFolder.create(
             results, scenario_name=file.scenario.name, world="sim", seed=settings.seed

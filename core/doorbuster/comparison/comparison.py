@@ -105,9 +105,10 @@ def compare_records(
 
 def differences(a: RunFolder, b: RunFolder) -> list[str]:
     """One sentence for each fact that makes the two runs different experiments."""
-    if all(a.run.get(name) == b.run.get(name) for name in ("scenario_hash", "plan_hash")):
+    hashes = ("scenario_hash", "plan_hash", "behaviour_hash")
+    if all(a.run.get(name) == b.run.get(name) for name in hashes):
         return []
-    names = ("scenario_hash", "plan_hash", "seed", "load_factor", "window", "compress")
+    names = (*hashes, "seed", "load_factor", "window", "compress")
     pairs = [(name, a.run.get(name), b.run.get(name)) for name in names]
     return [
         f"{b.path}: {name} differs (got {_short(in_b)}, and {_short(in_a)} in {a.path})"

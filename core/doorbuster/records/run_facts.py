@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from doorbuster.deciding import behaviour_hash
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.run_folder import World, machine_facts, text_hash
 from doorbuster.scenario.reading import ScenarioFile
@@ -46,6 +47,7 @@ def run_facts(
         "scenario_path": str(file.path),
         "scenario_text": file.text,
         "scenario_hash": text_hash(file.text),
+        "behaviour_hash": behaviour_hash(file.scenario),
         "plan_hash": plan.hash if plan else None,
         "plan_count": plan.visitor_count if plan else None,
         "seed": settings.seed,

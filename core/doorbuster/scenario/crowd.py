@@ -9,6 +9,7 @@ from pydantic import Field
 from doorbuster.scenario.base import Fraction, Name, Part, Weight
 from doorbuster.scenario.distributions import Distribution, constant, lognormal, uniform
 from doorbuster.scenario.durations import Duration, Instant, PositiveDuration
+from doorbuster.scenario.own_behaviour import OwnBehaviour
 from doorbuster.scenario.shapes import Shape
 
 PoolSize = Annotated[int, Field(ge=1, le=1_000_000_000)] | None
@@ -111,5 +112,7 @@ class Crowd(Part):
     """The stretches of the sale, in any order."""
     personas: Annotated[dict[Name, Persona], Field(min_length=1, max_length=64)]
     """The kinds of visitors by name."""
+    behaviour: OwnBehaviour | None = None
+    """Your own Python function instead of the built-in behaviour. The SimPy engine then runs."""
     drain: Duration = 10.0
     """Time after the last arrival in which visitors may finish; then the sale ends."""

@@ -41,11 +41,17 @@ class Sink(Protocol):
 
 
 class CompiledSale:
-    """A sale under way. `run` once, then read its accounts."""
+    """A sale under way. `run` once, then read its accounts.
+
+    Raises: ValueError for a scenario with a behaviour of the user's own.
+    """
 
     def __init__(
         self, scenario: Scenario, timetable: Timetable, seed: int, system_seed: int, sink: Sink
     ) -> None:
+        if scenario.crowd.behaviour is not None:
+            message = "a behaviour of the user's own needs the SimPy engine; see choose_engine"
+            raise ValueError(message)
         self._scenario = scenario
         self._sink = sink
         self._model = ModelMemory(scenario, seed, system_seed)

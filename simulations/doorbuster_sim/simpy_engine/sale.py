@@ -7,11 +7,12 @@ from collections.abc import Callable
 import simpy
 
 from doorbuster.behaviour import behaviour_of
+from doorbuster.deciding import decision_of
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
 from doorbuster.plan import Plan, Timetable
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
-from doorbuster.visitor import VisitState, first_step, next_step
+from doorbuster.visitor import VisitState, first_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
 from doorbuster_sim.event_order import Rank
@@ -52,6 +53,7 @@ class _Sale:
         self._scenario, self._plan, self._timetable = scenario, plan, timetable
         self._system_seed = system_seed
         self._behaviour = behaviour_of(scenario, seed)
+        self._decide = decision_of(scenario)
         self._env = Environment(initial_time=to_ns(timetable.start_s))
         self._shop = SimulatedShop(self._env, scenario, seed, system_seed)
         book = DistributionBook()
@@ -118,7 +120,7 @@ class _Sale:
             self._recorder.request(visitor, step, attempts[step], sent_ns, env.now_ns, reply)
             attempts[step] += 1
             self._note(visit, request, reply)
-            state, action, wait_s = next_step(
+            state, action, wait_s = self._decide(
                 self._behaviour, visitor, persona, state, int(reply), to_s(env.now_ns - arrival_ns)
             )
         visit.outcome, visit.left_ns = Outcome(state.outcome), env.now_ns
