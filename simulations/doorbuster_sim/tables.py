@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -131,17 +133,23 @@ def visits_table(
     )
 
 
-def _names(codes: type[Action | Reply | Outcome]) -> list[str]:
-    return [code.name.lower() for code in codes]
+@cache
+def _names(codes: type[Action | Reply | Outcome]) -> tuple[str, ...]:
+    return tuple(code.name.lower() for code in codes)
 
 
 def _moments(moments_ns: Column) -> pa.Array:
     return pa.array(moments_ns / NANOSECONDS, mask=moments_ns == ABSENT_NS)
 
 
-def _words(codes: Column, names: list[str]) -> pa.Array:
+def _words(codes: Column, names: Sequence[str]) -> pa.Array:
     indices = pa.array(codes.astype(np.int16, copy=False))
-    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(indices, _dictionary(tuple(names)))
+
+
+@lru_cache(maxsize=64)
+def _dictionary(names: tuple[str, ...]) -> pa.Array:
+    return pa.array(names, pa.string())
 
 
 def _table(schema: pa.Schema, columns: dict[str, Any]) -> pa.Table:
@@ -152,5 +160,6 @@ def _table(schema: pa.Schema, columns: dict[str, Any]) -> pa.Table:
         values = columns.get(field.name)
         array = pa.nulls(count, field.type) if values is None else values
         array = array if isinstance(array, pa.Array) else pa.array(array)
-        arrays.append(array.cast(field.type))
+        # For a small sale the casts would be the most of it.
+        arrays.append(array if array.type == field.type else array.cast(field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
