@@ -224,16 +224,17 @@ def test_plain_and_compiled_forms_agree(written_scenario: dict[str, Any]) -> Non
     crowd = {**written_scenario["crowd"], "personas": {"fan": {"share": 1, "buy_fraction": 0.9}}}
     channels = [{"name": name, "share": 1} for name in ("card", "wallet", "credit")]
     scenario = {**written_scenario, "crowd": crowd, "payments": {"channels": channels}}
-    walks = [
-        subprocess.run(
+    walks = []
+    for disabled in ("0", "1"):
+        done = subprocess.run(
             [sys.executable, "-c", WALKS],
             input=json.dumps(scenario),
             env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
             capture_output=True,
             text=True,
-            check=True,
-        ).stdout
-        for disabled in ("0", "1")
-    ]
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        walks.append(done.stdout)
     assert walks[0].count("\n") > 500
     assert walks[0] == walks[1]

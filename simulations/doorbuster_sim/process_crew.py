@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +31,10 @@ def process_pool(job_count: int) -> Iterator[Crew]:
         yield pool
     finally:
         pool.close()
+
+
+LAST_WORD_S = 2.0
+"""So long it may take until it is known how a process ended."""
 
 
 class _Pool(Crew):
@@ -61,7 +66,12 @@ class _Pool(Crew):
 
     def explain(self, error: BaseException) -> str:
         """Which process it was, where that is known; the pool's own words say less."""
-        return self._dead() or super().explain(error)
+        # The pool's thread may be taking leave of the process at this very moment; until it has,
+        # nobody can tell how it ended.
+        waits_until_s = time.monotonic() + LAST_WORD_S
+        while not (dead := self._dead()) and time.monotonic() < waits_until_s:
+            time.sleep(0.01)
+        return dead or super().explain(error)
 
     def _dead(self) -> str:
         """The processes that are gone, as the start of a sentence; empty when all live."""
