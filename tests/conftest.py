@@ -71,9 +71,9 @@ def small_scenario() -> Callable[..., Scenario]:
     return build
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def written_scenario() -> Change:
-    """The small sale as it stands in a file."""
+    """The small sale as it stands in a file; the test may change it."""
     return deepcopy(SMALL)
 
 
