@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import pyarrow as pa
@@ -207,7 +207,11 @@ def test_a_plan_in_blocks_leaves_the_same_rows(small_scenario: Build) -> None:
         rows = Rows()
         sale = CompiledSale(scenario, timetable, 3, 3, rows)
         sale.run(pieces)
-        accounts = sale.stock_rows.tobytes(), sale.audit(), sale.station_uses()
+        accounts = (
+            [column.tobytes() for column in astuple(sale.stock_columns)],
+            sale.audit(),
+            sale.station_uses(),
+        )
         found.append((rows.request_rows, rows.visit_rows, accounts))
     assert len(found[0][0]) > count == len(found[0][1])
     assert found[0] == found[1]

@@ -6,7 +6,6 @@ sales of a trial stay in one process; the trials of a batch spread over all.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from doorbuster.capacity.trials import Question
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.scenario.model import Scenario
 from doorbuster_sim.engines import Engine
+from doorbuster_sim.interrupts import interrupts_blocked_for_children
 from doorbuster_sim.sale import SimulatedSale, simulate_sale
 from doorbuster_sim.seeds import replication_seed
 
@@ -101,15 +101,12 @@ class TrialPool:
                 future.cancel()
 
     def _submit(self, pool: Executor, questions: Sequence[Question]) -> dict[Future[Trial], int]:
-        # Workers inherit the blocked signal: Ctrl-C is for this process, which holds the findings.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        # Ctrl-C is for this process, which holds the findings.
+        with interrupts_blocked_for_children():
             return {
                 pool.submit(simulate_trial, self._scenario, self._settings, question): place
                 for place, question in enumerate(questions)
             }
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __enter__(self) -> Self:
         return self

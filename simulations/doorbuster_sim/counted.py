@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from doorbuster.scenario.model import Scenario
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.engines import Engine
 from doorbuster_sim.sale import SimulatedSale, simulate_sale
-from doorbuster_sim.tables import ABSENT_NS, StockColumns, stock_table
+from doorbuster_sim.tables import ABSENT_NS, stock_table
 from doorbuster_sim.tallying import Rows, Tallying
 
 
@@ -52,12 +51,10 @@ def count_sale(
     running = CompiledSale(scenario, timetable, seed, system_seed, tallying)
     blocks = HashedBlocks(scenario, seed, timetable)
     running.run(blocks, progress)
-    stock = running.stock_rows
-    columns = StockColumns(**{field.name: stock[field.name] for field in fields(StockColumns)})
     sale = SimulatedSale(
         visits=VISITS.empty_table(),
         requests=REQUESTS.empty_table(),
-        stock=stock_table(columns, scenario.skus, replication),
+        stock=stock_table(running.stock_columns, scenario.skus, replication),
         audit=running.audit(),
         stations=running.station_uses(),
         tally=tallying.tally(blocks.visitor_count),

@@ -207,7 +207,7 @@ def _engine(wanted: EngineOption, scenario: Scenario) -> Literal["simpy", "compi
 
     choice = choose_engine(wanted, scenario=scenario)
     if wanted != "simpy":
-        say(f"engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
+        say(f"Engine: {choice.engine}" + (f" ({choice.reason})" if choice.reason else ""))
     return choice.engine
 
 

@@ -11,6 +11,8 @@ import click
 
 QUIET_S = 10.0
 """Where stderr is no terminal: seconds between two lines."""
+TELLING_FRACTION = 0.01
+"""Below it the time that has passed tells nothing about the time that is left."""
 
 
 class Advance(Protocol):
@@ -70,9 +72,9 @@ def _lines(title: str) -> Iterator[Advance]:
 def time_left(elapsed_s: float, fraction: float) -> str:
     """How long the rest takes if it goes on like this: `12 s`, `3 min`; empty at the start.
 
-    The first hundredth tells nothing: compiling and starting processes fall into it.
+    Compiling and starting processes fall into the first hundredth, so it tells nothing.
     """
-    if not 0.01 <= fraction <= 1:  # noqa: PLR2004
+    if not TELLING_FRACTION <= fraction <= 1:
         return ""
     left_s = elapsed_s * (1 - fraction) / fraction
     for size_s, unit in ((3600, "h"), (60, "min")):

@@ -145,9 +145,11 @@ class SaleTally:
             case "conversion":
                 mine = slice(None) if measure.of is None else _persona(measure, scenario)
                 return _share(int(visits.sold[mine].sum()), int(visits.visitors[mine].sum()))
-            case _:
+            case "stock-share":
                 mine = _persona(measure, scenario)
                 return _share(int(visits.units[mine]), int(visits.units.sum()))
+        message = f"{measure.kind}: no kind that a tally counts"
+        raise ValueError(message)
 
     def _sell_out_s(self, measure: SaleMeasure, scenario: Scenario) -> float:
         if measure.of is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from doorbuster_sim.compiled_engine.model import (
     pools_of,
     timeouts_of,
 )
+from doorbuster_sim.tables import StockColumns
 
 _to_ns = plain(clock.to_ns)
 _EVENTS_A_VISITOR = 14
@@ -118,9 +120,10 @@ class CompiledSale:
         return int(self._world["event_count"])
 
     @property
-    def stock_rows(self) -> Records:
+    def stock_columns(self) -> StockColumns:
         """All stock readings, ordered by time."""
-        return self._memory.rows("stock_rows")
+        rows = self._memory.rows("stock_rows")
+        return StockColumns(**{field.name: rows[field.name] for field in fields(StockColumns)})
 
     def audit(self) -> Audit:
         """The shop's own account of the sale, as a live target would give it."""

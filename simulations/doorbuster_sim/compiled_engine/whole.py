@@ -15,7 +15,6 @@ from doorbuster_sim.sale import SimulatedSale
 from doorbuster_sim.tables import (
     ABSENT_NS,
     RequestColumns,
-    StockColumns,
     VisitColumns,
     requests_table,
     stock_table,
@@ -36,15 +35,10 @@ def run_sale(
     rows = _Rows()
     sale = CompiledSale(scenario, timetable, seed, system_seed, rows)
     sale.run([plan], progress)
-    stock = sale.stock_rows
     return SimulatedSale(
         visits=visits_table(rows.visit_columns(), scenario, timetable, plan, replication),
         requests=requests_table(rows.request_columns(), replication),
-        stock=stock_table(
-            StockColumns(**{name: stock[name] for name in _fields(StockColumns)}),
-            scenario.skus,
-            replication,
-        ),
+        stock=stock_table(sale.stock_columns, scenario.skus, replication),
         audit=sale.audit(),
         stations=sale.station_uses(),
     )
