@@ -7,10 +7,9 @@ sales of a trial stay in one process; the trials of a batch spread over all.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
-from types import TracebackType
 from typing import Self
 
 from doorbuster.capacity.levers import unlimited, varied
@@ -18,8 +17,9 @@ from doorbuster.capacity.trial import Trial, judged, needs_comparison, records_o
 from doorbuster.capacity.trials import Question
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.scenario.model import Scenario
+from doorbuster_sim.crews import Crew
 from doorbuster_sim.engines import Engine
-from doorbuster_sim.interrupts import interrupts_blocked_for_children
+from doorbuster_sim.process_crew import process_pool
 from doorbuster_sim.sale import SimulatedSale, simulate_sale
 from doorbuster_sim.seeds import replication_seed
 
@@ -81,10 +81,9 @@ class TrialPool:
 
     def __init__(self, scenario: Scenario, settings: TrialSettings, job_count: int) -> None:
         self._scenario, self._settings = scenario, settings
-        self._pool: Executor | None = None
-        if job_count > 1:
-            # Spawned, not forked: a fork would copy the progress display's thread.
-            self._pool = ProcessPoolExecutor(job_count, mp_context=get_context("spawn"))
+        self._job_count = job_count
+        self._pool: Crew | None = None
+        self._open = ExitStack()
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Trial]]:
         """Each answer as it comes, with the place of its question."""
@@ -92,7 +91,10 @@ class TrialPool:
             for place, question in enumerate(questions):
                 yield place, simulate_trial(self._scenario, self._settings, question)
             return
-        futures = self._submit(self._pool, questions)
+        futures = {
+            self._pool.submit(simulate_trial, self._scenario, self._settings, question): place
+            for place, question in enumerate(questions)
+        }
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -100,22 +102,10 @@ class TrialPool:
             for future in futures:
                 future.cancel()
 
-    def _submit(self, pool: Executor, questions: Sequence[Question]) -> dict[Future[Trial], int]:
-        # Ctrl-C is for this process, which holds the findings.
-        with interrupts_blocked_for_children():
-            return {
-                pool.submit(simulate_trial, self._scenario, self._settings, question): place
-                for place, question in enumerate(questions)
-            }
-
     def __enter__(self) -> Self:
+        if self._job_count > 1:
+            self._pool = self._open.enter_context(process_pool(self._job_count))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, *error: object) -> None:
+        self._open.close()

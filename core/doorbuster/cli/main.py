@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from doorbuster import __version__
+from doorbuster import __version__, exit_codes
 
 VERBS = {
     "init": "Write a scenario to start from.",
@@ -39,6 +39,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = import_module(f"doorbuster.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb. Ctrl-C while it is still being imported ends like any other Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(exit_codes.INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs in `--help`."""

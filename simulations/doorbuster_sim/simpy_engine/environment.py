@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import simpy
@@ -26,6 +27,13 @@ class Environment(simpy.Environment):
     def moment(self, delay_ns: int, rank: Rank, visitor: int = 0, number: int = 0) -> simpy.Event:
         """A timeout that takes its place among simultaneous events by `event_order`."""
         return _Moment(self, delay_ns, _order(int(rank), visitor, number))
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call something before the next event; what it raises ends `run`."""
+        event = simpy.Event(self)
+        event._ok, event._value = True, None
+        event.callbacks.append(lambda _event: call())
+        self.schedule(event, simpy.events.URGENT)
 
 
 class _Moment(simpy.Event):
