@@ -12,7 +12,7 @@ import pytest
 
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.scenario import Scenario
-from doorbuster_sim.interrupts import signals_taken_between_events
+from doorbuster_sim.interrupts import SignalsHeld
 from doorbuster_sim.sale import simulate_sale
 
 
@@ -36,9 +36,15 @@ def test_ctrl_c_raises_between_two_events(written_scenario: dict[str, Any], dela
 
 
 def test_a_signal_of_the_last_moment_is_not_lost() -> None:
-    """Nothing is called any more when it comes: it raises at the end."""
-    with (
-        pytest.raises(KeyboardInterrupt),
-        signals_taken_between_events(lambda _call: None),
-    ):
+    """No event follows when it comes: it raises at the end."""
+    with pytest.raises(KeyboardInterrupt), SignalsHeld() as signals:  # noqa: PT012
+        signals.take_by(lambda _call: None)
         signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_before_the_first_moment_is_taken_at_it() -> None:
+    """The sale is still being built when it comes."""
+    with pytest.raises(KeyboardInterrupt), SignalsHeld() as signals:  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signals.take_by(lambda call: call())
+        pytest.fail("it was not taken")

@@ -16,7 +16,7 @@ from doorbuster.visitor import VisitState, first_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
 from doorbuster_sim.event_order import Rank
-from doorbuster_sim.interrupts import signals_taken_between_events
+from doorbuster_sim.interrupts import SignalsHeld
 from doorbuster_sim.sale import SimulatedSale
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
 from doorbuster_sim.simpy_engine.recorder import Recorder, Visit, visit_columns
@@ -37,7 +37,10 @@ def run_sale(
     progress: Callable[[float], None] | None,
 ) -> SimulatedSale:
     """What `simulate_sale` promises, by processes on SimPy."""
-    return _Sale(scenario, plan, timetable, seed, system_seed).run(replication, progress)
+    with SignalsHeld() as signals:
+        sale = _Sale(scenario, plan, timetable, seed, system_seed)
+        signals.take_by(sale.soon)
+        return sale.run(replication, progress)
 
 
 class _Sale:
@@ -56,6 +59,7 @@ class _Sale:
         self._behaviour = behaviour_of(scenario, seed)
         self._decide = decision_of(scenario)
         self._env = Environment(initial_time=to_ns(timetable.start_s))
+        self.soon = self._env.soon
         self._shop = SimulatedShop(self._env, scenario, seed, system_seed)
         book = DistributionBook()
         self._network_row = book.add(scenario.service.network)
@@ -72,11 +76,10 @@ class _Sale:
         env, end_ns = self._env, to_ns(self._timetable.end_s)
         env.process(self._arrivals())
         env.process(self._read_stock(end_ns))
-        with signals_taken_between_events(env.soon):
-            while env.now_ns < end_ns:
-                env.run(until=min(end_ns, env.now_ns + NANOSECONDS))
-                if progress is not None:
-                    progress(to_s(env.now_ns))
+        while env.now_ns < end_ns:
+            env.run(until=min(end_ns, env.now_ns + NANOSECONDS))
+            if progress is not None:
+                progress(to_s(env.now_ns))
         self._note_stock()
         unanswered = sorted(self._under_way.items(), key=lambda entry: (entry[1][2], entry[0]))
         for visitor, (step, attempt, sent_ns) in unanswered:
