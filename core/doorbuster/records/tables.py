@@ -68,5 +68,40 @@ STOCK = pa.schema(
     ]
 )
 
+ORDERS = pa.schema(
+    [
+        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _field("order_id", pa.string(), "the target's name of the reservation"),
+        _field("account", pa.string(), "who holds it, in the target's words"),
+        _field("sku", _WORD, "item"),
+        _field("quantity", pa.int32(), "units"),
+        _field("amount_cents", pa.int64(), "what it costs"),
+        _field("state", _WORD, "locked, sold, released, cancelled or refunded"),
+        _field("reserved_s", pa.float64(), "when its units were locked"),
+        _field("expires_s", pa.float64(), "when the lock was to lapse"),
+        _field("released_s", pa.float64(), "when its units were given back", nullable=True),
+        _field("sold_s", pa.float64(), "when the target booked it as paid", nullable=True),
+    ]
+)
+"""One row a reservation, as the target's database tells it after the sale."""
+
+CHARGES = pa.schema(
+    [
+        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _field("charge_id", pa.string(), "the provider's name of the charge"),
+        _field("order_id", pa.string(), "the reference that the shop gave: its order"),
+        _field("channel", _WORD, "payment channel"),
+        _field("amount_cents", pa.int64(), "what was asked for"),
+        _field("state", _WORD, "processing, captured, declined or refunded"),
+        _field("asked_s", pa.float64(), "when the shop first asked"),
+        _field("captured_s", pa.float64(), "when the provider took the money", nullable=True),
+        _field("refunded_s", pa.float64(), "when it gave the money back", nullable=True),
+    ]
+)
+"""One row a charge in the provider's ledger, which alone knows the truth about money."""
+
 TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
 """Every table by the stem of its file in the run folder."""
+
+BOOKS = {"orders": ORDERS, "charges": CHARGES}
+"""The books of the target and of its provider, likewise; absent where a target cannot tell them."""

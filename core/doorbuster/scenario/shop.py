@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,26 @@ Currency = Annotated[
 ]
 
 
+Strategy = Literal[
+    "conditional_update",
+    "row_lock",
+    "optimistic",
+    "prededuct",
+    "buckets",
+    "check_then_write",
+    "prededuct_without_return",
+    "unguarded_release",
+    "stuck_sold_out",
+    "stale_expiry",
+]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+"""How a shop may keep its stock, in the order of the documents."""
+BROKEN_STRATEGIES: frozenset[Strategy] = frozenset(
+    STRATEGIES[STRATEGIES.index("check_then_write") :]
+)
+"""Those that lose or invent units on purpose: they prove that the detectors work."""
+
+
 class Shop(Part):
     """The shop's side of the sale. The sale opens at T0; every time in the file counts from it."""
 
@@ -70,6 +90,9 @@ class Shop(Part):
     release_sweep: PositiveDuration = 1.0
     """How often lapsed reservations are released. Default 1s; 60s is common in real shops, 5m and
     more were seen."""
+    strategy: Strategy = "conditional_update"
+    """How the shop keeps its stock. The first five are correct; `check_then_write` and what follows
+    are broken in the way of real shops, to prove that the detectors see it (docs/strategies.md)."""
     currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]
