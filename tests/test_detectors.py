@@ -97,8 +97,8 @@ def sale(
     """A sale of 30 seconds; every visitor wants one console."""
     visitors = sorted({row["visitor"] for row in requests})
     visits = [
-        {field.name: None for field in VISITS}
-        | {name: 0 for name in ("replication", "device", "ip", "address", "card", "account")}
+        dict.fromkeys(VISITS.names)
+        | dict.fromkeys(("replication", "device", "ip", "address", "card", "account"), 0)
         | {"visitor": visitor, "persona": scenario.persona_names[0], "phase": "x", "quantity": 1}
         | {"sku": "console", "arrival_s": 0.0, "channel": "card", "outcome": "sold_out"}
         | {"price_paid_cents": 0, "request_count": 1, "failure_count": 0, "decline_count": 0}
@@ -209,7 +209,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "units_free": 1,
             "refused": 2,
             "refused_from_s": 9.0,
-        },  # fmt: skip
+        },
     ),
     (
         "zombie_sold_out",
@@ -234,7 +234,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "released_s": 6.5,
             "sold_s": 6.8,
             "captured_s": 6.1,
-        },  # fmt: skip
+        },
     ),
     (
         "paid_but_released",
@@ -255,7 +255,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "amount_cents": 49_900,
             "captured_s": 6.1,
             "released_s": 6.5,
-        },  # fmt: skip
+        },
     ),
     (
         "paid_and_lost",
@@ -272,7 +272,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "charge_ids": ["p", "q"],
             "captured_s": [1.1, 2.1],
             "amount_cents": 99_800,
-        },  # fmt: skip
+        },
     ),
     (
         "double_charge",
@@ -328,7 +328,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "units": 2,
             "limit": 1,
             "order_ids": ["a", "b"],
-        },  # fmt: skip
+        },
     ),
     (
         "limit_bypass",
@@ -346,7 +346,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "expires_s": 6.0,
             "released_s": 9.0,
             "late_by_s": 2.0,
-        },  # fmt: skip
+        },
     ),
     (
         "late_release",
@@ -386,7 +386,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "p95_before_s": 0.01,
             "p95_after_s": 1.0,
             "failed_share": 0.0,
-        },  # fmt: skip
+        },
     ),
     (
         "release_stampede",
@@ -408,7 +408,7 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "reserve_p99_s": 2.0,
             "browse_p99_s": 0.01,
             "requests": 300,
-        },  # fmt: skip
+        },
     ),
     (
         "hot_row",
@@ -491,13 +491,13 @@ def test_free_units_by_brute_force(scenario: Scenario) -> None:
     random = np.random.default_rng(4)
     rows: Rows = []
     for number in range(60):
-        reserved_s = round(float(random.uniform(0, 20)), 1) + 0.05
+        reserved_s = int(random.integers(0, 160)) / 8 + 1 / 16  # Exact, and between the grid's.
         kind = random.integers(3)
         make = (order, paid, lapsed)[kind]
         rows.append(make(str(number), reserved_s, quantity=int(random.integers(1, 4))))
     books = sale(scenario, orders=rows)
     free = FreeUnits.of(books.orders, 0, 100)
-    grid = np.arange(0, 30, 0.1)
+    grid = np.arange(0, 240) / 8
 
     def level(at_s: float) -> int:
         held = 0
