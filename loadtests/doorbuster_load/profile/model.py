@@ -190,8 +190,9 @@ class AuditHook(Part):
 
 
 class BookHook(Part):
-    """Reads all orders, or all charges of the payment provider, after the sale. The detectors of
-    failure modes look into them (docs/failure-modes.md).
+    """Reads all orders, or all charges of the payment provider, after the sale.
+
+    The detectors of failure modes look into them (docs/failure-modes.md).
     """
 
     requests: StepRequests
