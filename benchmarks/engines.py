@@ -33,6 +33,12 @@ class Nowhere:
     def visits(self, rows: Records) -> None:
         """Forget them."""
 
+    def orders(self, rows: Records) -> None:
+        """Forget them."""
+
+    def charges(self, rows: Records) -> None:
+        """Forget them."""
+
 
 def main() -> None:
     """Print the table as Markdown."""

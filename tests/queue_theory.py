@@ -136,6 +136,12 @@ class Rows:
     def visits(self, rows: Records) -> None:
         self._visits.append(rows.copy())
 
+    def orders(self, rows: Records) -> None:
+        """A queue has none."""
+
+    def charges(self, rows: Records) -> None:
+        """Nor these."""
+
     def all_requests(self) -> Records:
         """In the order of their ends."""
         return np.concatenate(self._requests)

@@ -10,7 +10,7 @@ from doorbuster.measures.means import SaleMean, sale_means
 from doorbuster.measures.sale_values import SaleMeasure
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder
-from doorbuster.records.tables import TABLES
+from doorbuster.records.tables import BOOKS, TABLES
 from doorbuster_sim.replication import Replication
 
 
@@ -21,11 +21,15 @@ class Collector:
     tables, which replace the spool once they are whole.
     """
 
-    def __init__(self, folder: RunFolder, measures: Sequence[SaleMeasure]) -> None:
+    def __init__(
+        self, folder: RunFolder, measures: Sequence[SaleMeasure], *, keeps_books: bool = True
+    ) -> None:
         self._folder, self._measures = folder, measures
-        self._spools = {name: folder.spool(name, "sim") for name in TABLES}
+        # Where only counts are kept, there are no books.
+        names = (*TABLES, *BOOKS) if keeps_books else tuple(TABLES)
+        self._spools = {name: folder.spool(name, "sim") for name in names}
         self._journal = folder.journal()
-        self._tables = {name: folder.table_writer(name) for name in TABLES}
+        self._tables = {name: folder.table_writer(name) for name in names}
         self._audits: list[Audit] = []
         self._tallies: list[dict[str, Any]] = []
         self._facts: dict[str, Any] = {"replication_seeds": [], "stations": []}

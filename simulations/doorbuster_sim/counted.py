@@ -10,7 +10,7 @@ import numpy as np
 from doorbuster.measures.columns import requests_of, visits_of
 from doorbuster.measures.tally import TallyPlan
 from doorbuster.plan import HashedBlocks, Timetable, build_plan
-from doorbuster.records.tables import REQUESTS, VISITS
+from doorbuster.records.tables import CHARGES, ORDERS, REQUESTS, VISITS
 from doorbuster.scenario.model import Scenario
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.engines import Engine
@@ -55,6 +55,8 @@ def count_sale(
         visits=VISITS.empty_table(),
         requests=REQUESTS.empty_table(),
         stock=stock_table(running.stock_columns, scenario.skus, replication),
+        orders=ORDERS.empty_table(),
+        charges=CHARGES.empty_table(),
         audit=running.audit(),
         stations=running.station_uses(),
         tally=tallying.tally(blocks.visitor_count),
@@ -87,6 +89,8 @@ def _by_simpy(
         visits=VISITS.empty_table(),
         requests=REQUESTS.empty_table(),
         stock=kept.stock,
+        orders=ORDERS.empty_table(),
+        charges=CHARGES.empty_table(),
         audit=kept.audit,
         stations=kept.stations,
         tally=tallying.tally(plan.visitor_count),

@@ -80,7 +80,7 @@ def simulate_run(
     visitor_count = plan.visitor_count if plan else timetable.expected_visitors
     if visitor_count * replications < POOL_FROM_VISITORS[engine]:
         jobs = 1
-    with _recording(folder, measures, precision, replications) as keep:
+    with _recording(folder, measures, precision, replications, keeps_records) as keep:
         if engine == "compiled" and crew is None and jobs > 1:
             compile_ahead(task, timetable)
         with _crew(crew, jobs) as chosen:
@@ -107,10 +107,11 @@ def _recording(
     measures: Sequence[SaleMeasure],
     precision: Precision | None,
     replications: int,
+    keeps_books: bool,
 ) -> Iterator[Callable[[Replication], bool]]:
     """Gives what keeps a replication and says whether it was the last; then closes the records."""
     started = time.perf_counter()
-    collector = Collector(folder, measures)
+    collector = Collector(folder, measures, keeps_books=keeps_books)
     reached = _Reached(precision)
 
     def keep(replication: Replication) -> bool:

@@ -17,14 +17,16 @@ from doorbuster_sim.engines import Engine
 
 @dataclass(frozen=True)
 class SimulatedSale:
-    """The records of one sale and the shop's own account of it.
+    """The records of one sale, its books, and the shop's own account of it.
 
-    tally: what was counted instead of visits and requests, which are then empty.
+    tally: what was counted instead of visits and requests, which are then empty, as the books are.
     """
 
     visits: pa.Table
     requests: pa.Table
     stock: pa.Table
+    orders: pa.Table
+    charges: pa.Table
     audit: Audit
     stations: list[dict[str, Any]]
     tally: SaleTally | None = None

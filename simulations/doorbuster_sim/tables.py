@@ -68,30 +68,30 @@ def requests_table(columns: RequestColumns, replication: int) -> pa.Table:
     """The table of requests; in simulation a request leaves when intended."""
     count = len(columns.visitor)
     sent_s = pa.array(columns.sent_ns / NANOSECONDS)
-    return _table(
+    return filled(
         REQUESTS,
         {
             "replication": np.full(count, replication, dtype=np.int16),
             "visitor": columns.visitor,
-            "step": _words(columns.step, _names(Action)),
+            "step": words(columns.step, _names(Action)),
             "attempt": columns.attempt,
             "intended_s": sent_s,
             "sent_s": sent_s,
-            "done_s": _moments(columns.done_ns),
+            "done_s": moments(columns.done_ns),
             "status": np.zeros(count, dtype=np.int16),
-            "reply": _words(columns.reply, _names(Reply)),
+            "reply": words(columns.reply, _names(Reply)),
         },
     )
 
 
 def stock_table(columns: StockColumns, skus: list[str], replication: int) -> pa.Table:
     """The table of stock readings."""
-    return _table(
+    return filled(
         STOCK,
         {
             "replication": np.full(len(columns.at_ns), replication, dtype=np.int16),
             "at_s": columns.at_ns / NANOSECONDS,
-            "sku": _words(columns.item, skus),
+            "sku": words(columns.item, skus),
             "available": columns.available,
             "locked": columns.locked,
             "sold": columns.sold,
@@ -104,27 +104,27 @@ def visits_table(
 ) -> pa.Table:
     """The table of visits: who was planned, and what became of them."""
     count = plan.visitor_count
-    return _table(
+    return filled(
         VISITS,
         {
             "replication": np.full(count, replication, dtype=np.int16),
             "visitor": np.arange(count),
-            "persona": _words(plan.persona, scenario.persona_names),
-            "phase": _words(plan.phase, [name for name, _, _ in timetable.phases]),
-            "sku": _words(plan.item, scenario.skus),
+            "persona": words(plan.persona, scenario.persona_names),
+            "phase": words(plan.phase, [name for name, _, _ in timetable.phases]),
+            "sku": words(plan.item, scenario.skus),
             "quantity": plan.quantity,
             "account": plan.account,
             "device": plan.device,
             "ip": plan.ip,
             "address": plan.address,
             "card": plan.card,
-            "channel": _words(plan.channel, scenario.channel_names),
+            "channel": words(plan.channel, scenario.channel_names),
             "arrival_s": plan.arrival_s,
-            "started_s": _moments(columns.started_ns),
-            "reserved_s": _moments(columns.reserved_ns),
-            "paid_s": _moments(columns.paid_ns),
-            "left_s": _moments(columns.left_ns),
-            "outcome": _words(columns.outcome, _names(Outcome)),
+            "started_s": moments(columns.started_ns),
+            "reserved_s": moments(columns.reserved_ns),
+            "paid_s": moments(columns.paid_ns),
+            "left_s": moments(columns.left_ns),
+            "outcome": words(columns.outcome, _names(Outcome)),
             "price_paid_cents": columns.price_paid_cents,
             "request_count": columns.request_count,
             "failure_count": columns.failure_count,
@@ -138,11 +138,13 @@ def _names(codes: type[Action | Reply | Outcome]) -> tuple[str, ...]:
     return tuple(code.name.lower() for code in codes)
 
 
-def _moments(moments_ns: Column) -> pa.Array:
+def moments(moments_ns: Column) -> pa.Array:
+    """Seconds; null where a moment never came."""
     return pa.array(moments_ns / NANOSECONDS, mask=moments_ns == ABSENT_NS)
 
 
-def _words(codes: Column, names: Sequence[str]) -> pa.Array:
+def words(codes: Column, names: Sequence[str]) -> pa.Array:
+    """The names that codes stand for."""
     indices = pa.array(codes.astype(np.int16, copy=False))
     return pa.DictionaryArray.from_arrays(indices, _dictionary(tuple(names)))
 
@@ -152,8 +154,8 @@ def _dictionary(names: tuple[str, ...]) -> pa.Array:
     return pa.array(names, pa.string())
 
 
-def _table(schema: pa.Schema, columns: dict[str, Any]) -> pa.Table:
-    """Fields that a simulation knows nothing of stay empty."""
+def filled(schema: pa.Schema, columns: dict[str, Any]) -> pa.Table:
+    """A table of a schema; fields that a simulation knows nothing of stay empty."""
     count = len(next(iter(columns.values())))
     arrays = []
     for field in schema:

@@ -113,6 +113,12 @@ class Tallying:
         self._requests_told += int(rows["request_count"].sum())
         _count_visits(self._visits, rows, self._prices, self._end_s)
 
+    def orders(self, rows: Rows) -> None:
+        """The books are not counted."""
+
+    def charges(self, rows: Rows) -> None:
+        """Nor is this half of them."""
+
     def tally(self, planned: int) -> SaleTally:
         """What was counted so far. planned: visitors of the plan."""
         requests, visits = self._requests, self._visits

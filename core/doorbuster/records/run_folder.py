@@ -4,6 +4,7 @@ results/<scenario>/<utc>-<world>-<seed>/
 run.json       what ran: scenario text and hashes, seed, versions, machine, status
 spool/         Arrow streams, one a writer and table; complete up to the last append
 visits.parquet, requests.parquet, stock.parquet    there once the run has ended
+orders.parquet, charges.parquet    the books of the target and of its provider, likewise
 audit.json     the target's own account (a list with one entry a replication)
 tally.json     what was counted of sales that kept no records of visits and requests
 verdict.json, report.html, junit.xml
@@ -28,11 +29,12 @@ from doorbuster import __version__
 from doorbuster.records.audit import Audit
 from doorbuster.records.row_groups import TableWriter
 from doorbuster.records.spool import Journal, Spool, read_journal, read_stream
-from doorbuster.records.tables import TABLES
+from doorbuster.records.tables import BOOKS, TABLES
 
 World = Literal["sim", "live"]
 Status = Literal["running", "complete", "interrupted", "failed"]
 FORMAT_VERSION = 1
+_SCHEMAS = {**TABLES, **BOOKS}
 
 
 class RunFolderError(Exception):
@@ -103,7 +105,7 @@ class RunFolder:
     def spool(self, table: str, writer: str) -> Spool:
         """An append-only stream for one writer (a worker process) and one table."""
         (self.path / "spool").mkdir(exist_ok=True)
-        return Spool(self.path / "spool" / f"{table}-{writer}.arrows", TABLES[table])
+        return Spool(self.path / "spool" / f"{table}-{writer}.arrows", _SCHEMAS[table])
 
     def journal(self) -> Journal:
         """An append-only file with one line a finished sale of a simulated run."""
@@ -129,12 +131,12 @@ class RunFolder:
 
     def table_writer(self, name: str) -> TableWriter:
         """Writes one table piece by piece. Raises: OSError, naming the file."""
-        return TableWriter(self.path / f"{name}.parquet", TABLES[name])
+        return TableWriter(self.path / f"{name}.parquet", _SCHEMAS[name])
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Write one table whole or not at all. Raises: OSError, naming the file."""
         writer = self.table_writer(name)
-        writer.append(table.cast(TABLES[name]))
+        writer.append(table.cast(_SCHEMAS[name]))
         writer.close()
 
     def table(self, name: str) -> pa.Table:
@@ -146,7 +148,7 @@ class RunFolder:
         if not path.is_file():
             return self._read_spools(name)
         try:
-            return pq.read_table(path, schema=TABLES[name])
+            return pq.read_table(path, schema=_SCHEMAS[name])
         except (pa.ArrowInvalid, OSError) as error:
             message = f"{path}: is damaged ({str(error).splitlines()[0]})"
             raise RunFolderError(message) from None
@@ -154,7 +156,7 @@ class RunFolder:
     def _read_spools(self, name: str) -> pa.Table:
         files = sorted((self.path / "spool").glob(f"{name}-*.arrows"))
         batches = [batch for file in files for batch in read_stream(file)]
-        return pa.Table.from_batches(batches, TABLES[name]).unify_dictionaries()
+        return pa.Table.from_batches(batches, _SCHEMAS[name]).unify_dictionaries()
 
     # -- audit and other JSON ----------------------------------------------------------------
 

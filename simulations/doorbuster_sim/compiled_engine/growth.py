@@ -18,7 +18,7 @@ Array = NDArray[Any]
 RECORDS_AT_FIRST = 1 << 10
 """Room for visits, requests, reservations, payments and accounts. Always a power of two."""
 EVENTS_AT_FIRST = 1 << 12
-REQUEST_ROWS, VISIT_ROWS, STOCK_ROWS = 1 << 17, 1 << 15, 1 << 12
+REQUEST_ROWS, VISIT_ROWS, STOCK_ROWS, BOOK_ROWS = 1 << 17, 1 << 15, 1 << 12, 1 << 14
 """Rows of the output that are collected before they are handed on."""
 _ROOMY_FRACTION = 0.25
 """An array with less free room than this grows when one of them is full."""
@@ -48,6 +48,8 @@ class Memory:
         self._put("request_rows", np.zeros(REQUEST_ROWS, ARRAYS["request_rows"]))
         self._put("visit_rows", np.zeros(VISIT_ROWS, ARRAYS["visit_rows"]))
         self._put("stock_rows", np.zeros(max(STOCK_ROWS, 4 * len(items)), ARRAYS["stock_rows"]))
+        for name in ("order_rows", "charge_rows"):
+            self._put(name, np.zeros(BOOK_ROWS, ARRAYS[name]))
         for name in ("visits", "requests", "reservations", "payments", "events"):
             self._record[f"{name}_free"] = NOBODY
 
@@ -105,6 +107,9 @@ class Memory:
             self._double("near", record["near_count"])
         if self._is_tight("stock_rows", record["stock_row_count"]):
             self._double("stock_rows", record["stock_row_count"])
+        for name, live in (("order_rows", "reservations_live"), ("charge_rows", "payments_live")):
+            if self._is_tight(name, record[live]):
+                self._double(name, 0)
         if record["account_count"] > len(self._arrays["accounts"]) // 2:
             self._double_accounts()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from doorbuster.compiling import inlined
 from doorbuster_sim.compiled_engine.accounts import is_own_account
+from doorbuster_sim.compiled_engine.bookkeeping import write_books
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.places import (
     item_at,
@@ -86,6 +87,8 @@ def release(world: Record, visit: int) -> None:
         return
     note_holding(world, visit)
     reservation = entry["reservation"]
+    if reservation != NOBODY:
+        write_books(world, visit)
     while reservation != NOBODY:
         following = reservation_at(world, reservation)["next"]
         reservation_at(world, reservation)["next"] = world["reservations_free"]

@@ -49,12 +49,14 @@ REQUEST = _records(
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue."""
 
 RESERVATION = _records(
-    i8="lapses_ns", i4="next visit item units attempt state payments_in_flight captures"
+    i8="lapses_ns reserved_ns released_ns sold_ns",
+    i4="next visit item units attempt state payments_in_flight captures",
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
 
 PAYMENT = _records(
-    i8="decided_ns", i4="next visit attempt reply approved reservation first_waiting"
+    i8="decided_ns asked_ns",
+    i4="next visit attempt reply approved reservation first_waiting channel",
 )
 """A logical payment of a visit. `first_waiting`: requests that wait for the provider's word."""
 
@@ -81,6 +83,13 @@ VISIT_ROW = _records(
     i1="outcome persona phase",
 )
 STOCK_ROW = _records(i8="at_ns available locked sold", i4="item")
+ORDER_ROW = _records(
+    i8="visitor account reserved_ns released_ns sold_ns", i4="attempt item quantity state"
+)
+CHARGE_ROW = _records(
+    i8="visitor asked_ns captured_ns refunded_ns",
+    i4="attempt order_attempt channel item quantity state",
+)
 
 ARRAYS = {
     "visits": VISIT,
@@ -104,6 +113,8 @@ ARRAYS = {
     "request_rows": REQUEST_ROW,
     "visit_rows": VISIT_ROW,
     "stock_rows": STOCK_ROW,
+    "order_rows": ORDER_ROW,
+    "charge_rows": CHARGE_ROW,
 }
 """Every array of the changing world with the kind of its entries.
 
@@ -124,7 +135,7 @@ WORLD = _records(
     "bucket_bits bucket near_count fine_count later_count "
     # arrivals, locks, accounts, output
     "first_visitor next_arrival first_lock lock_count held_lock_count account_count "
-    "request_row_count visit_row_count stock_row_count "
+    "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count is_broken",
 )

@@ -15,6 +15,7 @@ from doorbuster_sim.compiled_engine.places import (
     reservation_at,
     visit_at,
 )
+from doorbuster_sim.tables import ABSENT_NS
 
 LOCKED, PAID, RELEASED = 0, 1, 2
 _OK, _LIMITED, _SOLD_OUT = int(Reply.OK), int(Reply.LIMITED), int(Reply.SOLD_OUT)
@@ -65,6 +66,9 @@ def reserve(model: Record, world: Record, visit: int, attempt: int) -> int:
     reservation = take_reservation(world)
     entry = reservation_at(world, reservation)
     entry["lapses_ns"] = world["now_ns"] + model["lock_ns"]
+    entry["reserved_ns"] = world["now_ns"]
+    entry["released_ns"] = ABSENT_NS
+    entry["sold_ns"] = ABSENT_NS
     entry["next"] = buyer["reservation"]
     entry["visit"] = visit
     entry["item"] = buyer["item"]
@@ -88,6 +92,7 @@ def settle(world: Record, reservation: int) -> None:
     if entry["state"] != LOCKED:
         world["is_broken"] = 1
     entry["state"] = PAID
+    entry["sold_ns"] = world["now_ns"]
     _move(world, entry["item"], 0, -entry["units"], entry["units"])
     item_at(world, entry["item"])["orders"] += 1
 
@@ -98,6 +103,7 @@ def _forget(world: Record, reservation: int) -> None:
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
         entry["state"] = RELEASED
+        entry["released_ns"] = world["now_ns"]
         change_holding(world, entry["visit"], -entry["units"])
         _move(world, entry["item"], entry["units"], -entry["units"], 0)
     release(world, entry["visit"])

@@ -7,6 +7,7 @@ from enum import IntEnum
 from doorbuster.compiling import compilable, inlined
 from doorbuster.vocabulary import Outcome, Reply
 from doorbuster_sim.clock import STOCK_READING_NS
+from doorbuster_sim.compiled_engine.bookkeeping import write_books
 from doorbuster_sim.compiled_engine.calendar import (
     NEVER_NS,
     TO_SHOP,
@@ -97,8 +98,13 @@ def room(world: Record) -> int:
         world["request_rows_room"] - world["request_row_count"],
         world["visit_rows_room"] - world["visit_row_count"],
     )
+    # What is live becomes a row when it is forgotten, all at once perhaps; an event adds one.
+    books = min(
+        world["order_rows_room"] - world["order_row_count"] - world["reservations_live"],
+        world["charge_rows_room"] - world["charge_row_count"] - world["payments_live"],
+    )
     readings = (world["stock_rows_room"] - world["stock_row_count"]) // world["items_room"]
-    return min(records, calendar, accounts, rows, readings)
+    return min(records, calendar, accounts, rows, books, readings)
 
 
 @compilable
@@ -276,6 +282,7 @@ def close(world: Record) -> int:
         if not entry["left"]:
             write_visit(world, visit, _CUT_OFF, ABSENT_NS)
         note_holding(world, visit)
+        write_books(world, visit)
         entry["visitor"] = NOBODY
     while world["next_arrival"] < world["planned_room"]:
         if world["visit_rows_room"] - world["visit_row_count"] < 1:

@@ -18,9 +18,11 @@ from doorbuster.visitor import PERSONA_DTYPE, Behaviour
 from doorbuster.vocabulary import Action
 from doorbuster_sim.compiled_engine.layout import (
     ACCOUNT,
+    CHARGE_ROW,
     EVENT,
     ITEM,
     LANE,
+    ORDER_ROW,
     PASSAGE,
     PAYMENT,
     PERSONA_LINE,
@@ -130,6 +132,18 @@ def visit_row_at(world: Record, row: int) -> Record:
 def stock_row_at(world: Record, row: int) -> Record:
     """A row of the output."""
     return carray(_pointer(world["stock_rows"]), (_LONG,), STOCK_ROW)[row]
+
+
+@inlined
+def order_row_at(world: Record, row: int) -> Record:
+    """A row of the output."""
+    return carray(_pointer(world["order_rows"]), (_LONG,), ORDER_ROW)[row]
+
+
+@inlined
+def charge_row_at(world: Record, row: int) -> Record:
+    """A row of the output."""
+    return carray(_pointer(world["charge_rows"]), (_LONG,), CHARGE_ROW)[row]
 
 
 @inlined

@@ -41,6 +41,12 @@ class Sink(Protocol):
     def visits(self, rows: Records) -> None:
         """Visits in the order in which they end. Rows are only lent."""
 
+    def orders(self, rows: Records) -> None:
+        """Orders in the order in which the shop forgets them."""
+
+    def charges(self, rows: Records) -> None:
+        """Charges, likewise."""
+
 
 class CompiledSale:
     """A sale under way. `run` once, then read its accounts.
@@ -109,7 +115,10 @@ class CompiledSale:
     def _hand_on(self) -> None:
         self._sink.requests(self._memory.rows("request_rows"))
         self._sink.visits(self._memory.rows("visit_rows"))
-        self._world["request_row_count"] = self._world["visit_row_count"] = 0
+        self._sink.orders(self._memory.rows("order_rows"))
+        self._sink.charges(self._memory.rows("charge_rows"))
+        for name in ("request", "visit", "order", "charge"):
+            self._world[f"{name}_row_count"] = 0
 
     def _check(self) -> None:
         assert not self._world["is_broken"], "the stock does not add up"

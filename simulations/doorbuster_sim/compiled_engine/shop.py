@@ -206,6 +206,8 @@ def _charge(model: Record, world: Record, request: int, reservation: int) -> int
     owed["attempt"] = entry["logical_attempt"]
     owed["reply"] = _PENDING
     owed["approved"] = 1 if approved else 0
+    owed["channel"] = entry["channel"]
+    owed["asked_ns"] = world["now_ns"]
     owed["reservation"] = reservation
     owed["first_waiting"] = NOBODY
     owed["next"] = buyer["payment"]

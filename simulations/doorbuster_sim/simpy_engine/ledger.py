@@ -9,6 +9,7 @@ from enum import Enum
 from doorbuster.records.audit import ItemAudit
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.tables import ABSENT_NS
 
 
 class LockState(Enum):
@@ -33,6 +34,9 @@ class Reservation:
     lapses_ns: int
     state: LockState = LockState.LOCKED
     payments_in_flight: int = 0
+    reserved_ns: int = ABSENT_NS
+    released_ns: int = ABSENT_NS
+    sold_ns: int = ABSENT_NS
 
     def has_lapsed(self, now_ns: int) -> bool:
         """Whether the lock is gone, or its time is over and no payment holds it."""
@@ -91,14 +95,14 @@ class StockLedger:
             return Reply.SOLD_OUT, None
         stock.move(available=-units, locked=units)
         self._held_units[account, item] += units
-        reservation = Reservation(item, account, units, now_ns + self._lock_ns)
+        reservation = Reservation(item, account, units, now_ns + self._lock_ns, reserved_ns=now_ns)
         self._locks.append(reservation)
         return Reply.OK, reservation
 
-    def settle(self, reservation: Reservation) -> None:
+    def settle(self, reservation: Reservation, now_ns: int) -> None:
         """The provider has taken the money: the locked units are sold."""
         assert reservation.state is LockState.LOCKED
-        reservation.state = LockState.PAID
+        reservation.state, reservation.sold_ns = LockState.PAID, now_ns
         stock = self.items[reservation.item]
         stock.move(locked=-reservation.units, sold=reservation.units)
         stock.orders += 1
@@ -112,7 +116,7 @@ class StockLedger:
             if not reservation.has_lapsed(now_ns):
                 kept.append(reservation)
                 continue
-            reservation.state = LockState.RELEASED
+            reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
             self._held_units[reservation.account, reservation.item] -= reservation.units
             stock = self.items[reservation.item]
             stock.move(available=reservation.units, locked=-reservation.units)

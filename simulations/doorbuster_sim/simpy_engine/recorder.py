@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -54,18 +55,19 @@ class Recorder:
 
     def request_columns(self) -> RequestColumns:
         """All requests, ordered by the moment of their answer."""
-        return RequestColumns(*_columns(self._requests, len(fields(RequestColumns))))
+        return RequestColumns(*columns_of(self._requests, len(fields(RequestColumns))))
 
     def stock_columns(self) -> StockColumns:
         """All stock readings, ordered by time."""
-        return StockColumns(*_columns(self._stock, len(fields(StockColumns))))
+        return StockColumns(*columns_of(self._stock, len(fields(StockColumns))))
 
 
 def visit_columns(visits: list[Visit]) -> VisitColumns:
     """All visits, ordered by number."""
     rows = [tuple(int(value) for value in astuple(visit)) for visit in visits]
-    return VisitColumns(*_columns(rows, len(fields(VisitColumns))))
+    return VisitColumns(*columns_of(rows, len(fields(VisitColumns))))
 
 
-def _columns(rows: list[tuple[int, ...]], width: int) -> Any:
+def columns_of(rows: Sequence[tuple[int, ...]], width: int) -> Any:
+    """Rows of whole numbers as columns."""
     return np.array(rows, dtype=np.int64).reshape(-1, width).T

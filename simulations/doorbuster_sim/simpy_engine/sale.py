@@ -14,6 +14,7 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.visitor import VisitState, first_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
+from doorbuster_sim.books import charges_table, orders_table
 from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.interrupts import SignalsHeld
@@ -94,6 +95,8 @@ class _Sale:
             ),
             requests=requests_table(self._recorder.request_columns(), replication),
             stock=stock_table(self._recorder.stock_columns(), self._scenario.skus, replication),
+            orders=orders_table(self._shop.order_columns(), self._scenario, replication),
+            charges=charges_table(self._shop.charge_columns(), self._scenario, replication),
             audit=self._shop.audit(),
             stations=self._shop.station_uses(),
         )

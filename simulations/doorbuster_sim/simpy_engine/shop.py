@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import simpy
@@ -15,12 +15,19 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
+from doorbuster_sim.books import ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
+from doorbuster_sim.simpy_engine.recorder import columns_of
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
+from doorbuster_sim.tables import ABSENT_NS
 
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
+
+_ORDER_STATES = tuple(LockState)
+_CHARGE_STATES = {Reply.PENDING: 0, Reply.OK: 1, Reply.DECLINED: 2, Reply.EXPIRED: 3}
+"""The place in CHARGE_STATES by what the shop says of a payment."""
 
 
 class Request(NamedTuple):
@@ -50,7 +57,13 @@ class _Payment:
     """One logical payment and what the provider says about it."""
 
     decided: simpy.Event
+    reservation: Reservation
+    order_attempt: int
+    channel: int
+    asked_ns: int
     reply: Reply = Reply.PENDING
+    captured_ns: int = ABSENT_NS
+    refunded_ns: int = ABSENT_NS
 
 
 @dataclass
@@ -137,6 +150,32 @@ class SimulatedShop:
             ),
         )
 
+    def order_columns(self) -> OrderColumns:
+        """The book of orders."""
+        rows = [
+            (
+                *(visitor, attempt, order.account, order.item, order.units),
+                *(_ORDER_STATES.index(order.state), order.reserved_ns),
+                *(order.released_ns, order.sold_ns),
+            )
+            for visitor, customer in self._customers.items()
+            for attempt, order in customer.reservations.items()
+        ]
+        return OrderColumns(*columns_of(rows, len(fields(OrderColumns))))
+
+    def charge_columns(self) -> ChargeColumns:
+        """The provider's book."""
+        rows = [
+            (
+                *(visitor, attempt, charge.order_attempt, charge.channel),
+                *(charge.reservation.item, charge.reservation.units, _CHARGE_STATES[charge.reply]),
+                *(charge.asked_ns, charge.captured_ns, charge.refunded_ns),
+            )
+            for visitor, customer in self._customers.items()
+            for attempt, charge in customer.payments.items()
+        ]
+        return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
+
     def station_uses(self) -> list[dict[str, object]]:
         """How busy each station was, for run.json."""
         return [use.__dict__ for use in self._stations.uses(self._env.now_ns - self._start_ns)]
@@ -171,7 +210,13 @@ class SimulatedShop:
                 return Reply.EXPIRED
             if reservation.state is LockState.PAID or reservation.payments_in_flight:
                 return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
-            payment = _Payment(self._env.event())
+            payment = _Payment(
+                self._env.event(),
+                reservation,
+                request.reserving_attempt,
+                request.channel,
+                self._env.now_ns,
+            )
             customer.payments[request.logical_attempt] = payment
             reservation.payments_in_flight += 1
             self._env.process(self._charge(request, reservation, payment))
@@ -194,7 +239,8 @@ class SimulatedShop:
         if approved:
             cents = reservation.units * self._prices_cents[reservation.item]
             self._captures.append((cents, reservation))
-            self.ledger.settle(reservation)
+            payment.captured_ns = self._env.now_ns
+            self.ledger.settle(reservation, self._env.now_ns)
         payment.decided.succeed()
 
     def _tell_payment(self, request: Request) -> Reply:
