@@ -101,14 +101,8 @@ CHARGES = pa.schema(
 )
 """One row a charge in the provider's ledger, which alone knows the truth about money."""
 
-TABLES = {
-    "visits": VISITS,
-    "requests": REQUESTS,
-    "stock": STOCK,
-    "orders": ORDERS,
-    "charges": CHARGES,
-}
-"""Every table by the stem of its file in the run folder."""
+TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
+"""The tables of every run by the stems of their files in the run folder."""
 
-BOOKS = ("orders", "charges")
-"""The books of the target and of its provider; empty where a target cannot tell them."""
+BOOKS = {"orders": ORDERS, "charges": CHARGES}
+"""The books of the target and of its provider, likewise; absent where a target cannot tell them."""

@@ -62,6 +62,7 @@ class _Payment:
     channel: int
     asked_ns: int
     reply: Reply = Reply.PENDING
+    decided_ns: int = ABSENT_NS
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
 
@@ -169,7 +170,7 @@ class SimulatedShop:
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
                 *(charge.reservation.item, charge.reservation.units, _CHARGE_STATES[charge.reply]),
-                *(charge.asked_ns, charge.captured_ns, charge.refunded_ns),
+                *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
             for attempt, charge in customer.payments.items()
@@ -236,6 +237,7 @@ class SimulatedShop:
         )
         reservation.end_hold(self._env.now_ns)
         payment.reply = Reply.OK if approved else Reply.DECLINED
+        payment.decided_ns = self._env.now_ns
         if approved:
             cents = reservation.units * self._prices_cents[reservation.item]
             self._captures.append((cents, reservation))
