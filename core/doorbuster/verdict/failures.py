@@ -79,15 +79,16 @@ def _row(records: RunRecords, name: str, findings: list[Finding]) -> Check:
 def told(offence: Mapping[str, Any]) -> str:
     """One offence in a line: the names of the tables are the same in every language."""
     return ", ".join(
-        f"{name} {_text(value)}" for name, value in offence.items() if value is not None
+        f"{name} {text_of(value)}" for name, value in offence.items() if value is not None
     )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A piece of evidence as text; moments to the millisecond."""
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list):
-        return "/".join(_text(part) for part in value)
+        return "/".join(text_of(part) for part in value)
     return str(value)
 
 
