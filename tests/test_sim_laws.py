@@ -245,7 +245,7 @@ def test_the_stock_adds_up_after_every_event() -> None:
     held: defaultdict[str, int] = defaultdict(int)
     init, move = StockLedger.__init__, ItemStock.move
 
-    def watched_init(ledger: StockLedger, items: list[ItemStock], **rest: int) -> None:
+    def watched_init(ledger: StockLedger, items: list[ItemStock], **rest: Any) -> None:
         init(ledger, items, **rest)
         held.clear()
 

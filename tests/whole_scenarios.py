@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
+from doorbuster.scenario.shop import STRATEGIES, Strategy
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 
@@ -368,7 +369,7 @@ def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     return start * 1e-9, end * 1e-9
 
 
-def draft_of(pen: _Pen) -> Mapping:
+def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     """A scenario before its times are written and its crowd is measured."""
     skus = ["a", "b", "c"][: pen.pick((1, 2, 3))]
     personas = ["fan", "bot", "holder"][: pen.pick((1, 2, 3))]
@@ -391,17 +392,22 @@ def draft_of(pen: _Pen) -> Mapping:
     }
     if pen.pick((False, True, False)):
         _let_everybody_pay(pen, draft)
+    pen.new_page()
+    shop["strategy"] = pen.pick(strategies)
     return draft
 
 
 @st.composite
-def whole_scenarios(draw: st.DrawFn, style: Style | None = None) -> Whole:
+def whole_scenarios(
+    draw: st.DrawFn, style: Style | None = None, strategies: Sequence[Strategy] = STRATEGIES
+) -> Whole:
     """A scenario in which `check` finds nothing, with the settings of one run.
 
-    style: the times of every scenario; default: each has its own.
+    style: the times of every scenario; default: each has its own. strategies: how its shop may
+    keep the stock.
     """
     pen = _Pen(draw, style)
-    draft = draft_of(pen)
+    draft = draft_of(pen, strategies)
     window = _window(pen, draft["crowd"]["phases"])
     seed = draw(st.integers(0, 2**63 - 1))
     system_seed = draw(st.none() | st.integers(0, 2**63 - 1))

@@ -15,7 +15,7 @@ from doorbuster_sim.compiled_engine.places import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-_PENDING, _DECLINED = int(Reply.PENDING), int(Reply.DECLINED)
+_PENDING, _DECLINED, _EXPIRED = int(Reply.PENDING), int(Reply.DECLINED), int(Reply.EXPIRED)
 _PROCESSING, _CAPTURED, _REFUSED, _REFUNDED = range(len(CHARGE_STATES))
 
 
@@ -69,7 +69,11 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
         row["state"] = _REFUSED
         row["decided_ns"] = owed["decided_ns"]
     else:
-        row["state"] = _CAPTURED
+        # What came for an order that was gone went back at once; the buyer was told `expired`.
+        is_back = owed["reply"] == _EXPIRED
+        row["state"] = _REFUNDED if is_back else _CAPTURED
         row["decided_ns"] = owed["decided_ns"]
         row["captured_ns"] = owed["decided_ns"]
+        if is_back:
+            row["refunded_ns"] = owed["decided_ns"]
     world["charge_row_count"] += 1

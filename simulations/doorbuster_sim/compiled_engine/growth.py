@@ -27,7 +27,9 @@ _ROOMY_FRACTION = 0.25
 class Memory:
     """Owns the arrays of a sale; `record` holds their addresses, for compiled functions."""
 
-    def __init__(self, items: Records, pools: Records, timeouts_ns: list[int]) -> None:
+    def __init__(
+        self, items: Records, buckets: Array, pools: Records, timeouts_ns: list[int]
+    ) -> None:
         self._record = np.zeros(1, WORLD)
         self._arrays: dict[str, Array] = {}
         lines = np.zeros(len(timeouts_ns), ARRAYS["lines"])
@@ -37,6 +39,7 @@ class Memory:
             self._put(name, np.zeros(RECORDS_AT_FIRST, ARRAYS[name]))
         self._put("attempts", np.zeros(RECORDS_AT_FIRST * len(Action), ARRAYS["attempts"]))
         self._put("items", items)
+        self._put("buckets", buckets)
         self._put("pools", pools)
         self._put("lines", lines)
         for name in ("events", "near"):

@@ -42,15 +42,18 @@ VISIT = _records(
 """A visitor who is there, or whom the shop still remembers. Everything of one visitor together."""
 
 REQUEST = _records(
-    i8="visitor service_ns way_back_ns",
+    i8="visitor service_ns way_back_ns seen",
     i4="next visit number action channel logical_attempt reserving_attempt passage pool reply "
-    "awaits_payment",
+    "awaits_payment repeats",
 )
-"""A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue."""
+"""A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue.
+
+seen: what its look tells the stock decision, or the units that it took from the counter.
+"""
 
 RESERVATION = _records(
     i8="lapses_ns reserved_ns released_ns sold_ns",
-    i4="next visit item units attempt state payments_in_flight captures",
+    i4="next visit item units attempt state payments_in_flight captures bucket is_copied",
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
 
@@ -65,7 +68,8 @@ POOL = _records(
 )
 """The servers of a station, or of a station and an item, with their queue."""
 ITEM = _records(
-    i8="initial limit price_cents available locked sold orders max_own_units unpaid_locks"
+    i8="initial limit price_cents available locked sold orders max_own_units unpaid_locks "
+    "counter version is_flagged"
 )
 EVENT = _records(i8="time_ns order", i4="payload next")
 """Something that will happen. `payload`: the visit, request or payment that it happens to."""
@@ -99,6 +103,7 @@ ARRAYS = {
     "payments": PAYMENT,
     "pools": POOL,
     "items": ITEM,
+    "buckets": np.dtype(np.int64),
     "events": EVENT,
     "near": EVENT,
     "fine": np.dtype(np.int32),
@@ -118,10 +123,11 @@ ARRAYS = {
 }
 """Every array of the changing world with the kind of its entries.
 
-attempts: one row a visit, one column an action. fine, coarse: first event of each bucket and each
-stretch of buckets. lane_events: one ring a lane, each as long as `requests`. locks: ring of
-reservations in the order in which they lapse. held_locks: reservations past their time that a
-payment holds.
+attempts: one row a visit, one column an action. buckets: one row an item, one column a bucket.
+fine, coarse: first event of each bucket and each stretch of buckets. lane_events: one ring a lane,
+each as long as `requests`. locks: ring of reservations in the order in which they lapse.
+held_locks: reservations past their time that a payment holds; under `stale_expiry` all that the
+next sweep may find past their time.
 """
 
 WORLD = _records(
@@ -137,18 +143,20 @@ WORLD = _records(
     "first_visitor next_arrival first_lock lock_count held_lock_count account_count "
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
-    "captured_count captured_cents captured_twice_count captured_late_count event_count is_broken",
+    "captured_count captured_cents captured_twice_count captured_late_count event_count "
+    "is_broken is_guarded",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts."""
 
-STEP = _records(i8="first_passage passage_count")
+STEP = _records(i8="first_passage passage_count look_passage")
+"""look_passage: before which passage a request looks at the stock; NOBODY where it does not."""
 PASSAGE = _records(i8="first_pool per_item time_row")
 """A stay at a station. `per_item`: 1 where each item has a pool of its own, else 0."""
 
 MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
-    "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns "
+    "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns"
 )
 """What does not change during a sale: addresses of its tables, and settings."""

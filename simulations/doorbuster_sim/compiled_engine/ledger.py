@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
+from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.keeping import release, take_reservation
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.places import (
+    buckets_of,
     held_locks_of,
     item_at,
     locks_of,
     reservation_at,
     visit_at,
 )
+from doorbuster_sim.strategies import (
+    BUCKETS,
+    CHECK_THEN_WRITE,
+    CONDITIONAL_UPDATE,
+    OPTIMISTIC,
+    STALE_EXPIRY,
+    STUCK_SOLD_OUT,
+    UNGUARDED_RELEASE,
+    buckets,
+    check_then_write,
+    conditional_update,
+    optimistic,
+    stale_expiry,
+    stuck_sold_out,
+    unguarded_release,
+)
 from doorbuster_sim.tables import ABSENT_NS
 
 LOCKED, PAID, RELEASED = 0, 1, 2
+AGAIN = -1
+"""Instead of a reply: the request passes its last station once more."""
+_TOO_FEW, _AGAIN = -1, -2
 _OK, _LIMITED, _SOLD_OUT = int(Reply.OK), int(Reply.LIMITED), int(Reply.SOLD_OUT)
 
 
@@ -28,9 +49,10 @@ def _move(world: Record, item: int, available: int, locked: int, sold: int) -> N
     stock["available"] += available
     stock["locked"] += locked
     stock["sold"] += sold
+    stock["version"] += 1
     total = stock["available"] + stock["locked"] + stock["sold"]
     lowest = min(stock["available"], stock["locked"], stock["sold"])
-    if total != stock["initial"] or lowest < 0:
+    if (total != stock["initial"] or lowest < 0) and world["is_guarded"]:
         world["is_broken"] = 1
 
 
@@ -53,15 +75,24 @@ def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
 
 
 @compilable
-def reserve(model: Record, world: Record, visit: int, attempt: int) -> int:
-    """Lock what a visit wants: OK, LIMITED or SOLD_OUT."""
+def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -> int:
+    """Lock what a visit wants: OK, LIMITED, SOLD_OUT or AGAIN.
+
+    seen: what the request's look told, under a strategy that looks before.
+    """
     buyer = visit_at(world, visit)
     units, stock = buyer["quantity"], item_at(world, buyer["item"])
     if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
         return _LIMITED
-    if stock["available"] < units:
-        return _SOLD_OUT
-    _move(world, buyer["item"], -units, units, 0)
+    bucket = 0
+    if model["strategy"] == CONDITIONAL_UPDATE:
+        if stock["available"] < units:
+            return _SOLD_OUT
+        _move(world, buyer["item"], -units, units, 0)
+    else:
+        bucket = _take(model, world, visit, seen)
+        if bucket < 0:
+            return AGAIN if bucket == _AGAIN else _SOLD_OUT
     change_holding(world, visit, units)
     reservation = take_reservation(world)
     entry = reservation_at(world, reservation)
@@ -77,6 +108,8 @@ def reserve(model: Record, world: Record, visit: int, attempt: int) -> int:
     entry["state"] = LOCKED
     entry["payments_in_flight"] = 0
     entry["captures"] = 0
+    entry["bucket"] = bucket
+    entry["is_copied"] = 0
     buyer["reservation"] = reservation
     buyer["references"] += 1
     end = world["first_lock"] + world["lock_count"]
@@ -86,32 +119,102 @@ def reserve(model: Record, world: Record, visit: int, attempt: int) -> int:
 
 
 @compilable
-def settle(world: Record, reservation: int) -> None:
-    """The provider has taken the money: the locked units are sold."""
-    entry = reservation_at(world, reservation)
-    if entry["state"] != LOCKED:
-        world["is_broken"] = 1
-    entry["state"] = PAID
-    entry["sold_ns"] = world["now_ns"]
-    _move(world, entry["item"], 0, -entry["units"], entry["units"])
-    item_at(world, entry["item"])["orders"] += 1
+def _take(model: Record, world: Record, visit: int, seen: int) -> int:
+    """Move units to locked as the strategy says: the bucket they came from, or why not."""
+    strategy, buyer = model["strategy"], visit_at(world, visit)
+    units, item = buyer["quantity"], buyer["item"]
+    stock = item_at(world, item)
+    level = stock["available"]
+    if strategy == CHECK_THEN_WRITE:
+        if not check_then_write.has_enough(seen, units):
+            return _TOO_FEW
+        _move(world, item, check_then_write.written_level(seen, units) - level, units, 0)
+        return 0
+    if strategy == BUCKETS:
+        levels = buckets_of(world, item)
+        bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
+        if bucket == buckets.NO_BUCKET:
+            return _TOO_FEW
+        levels[bucket] -= units
+        _move(world, item, -units, units, 0)
+        return bucket
+    if strategy == OPTIMISTIC:
+        if optimistic.saw_too_few(seen):
+            return _TOO_FEW
+        if optimistic.is_overtaken(seen, stock["version"]):
+            return _AGAIN
+    if strategy == STUCK_SOLD_OUT and not stuck_sold_out.has_enough(
+        stock["is_flagged"], level, units
+    ):
+        stock["is_flagged"] = 1
+        return _TOO_FEW
+    if not conditional_update.has_enough(level, units):
+        return _TOO_FEW
+    _move(world, item, -units, units, 0)
+    return 0
 
 
 @compilable
-def _forget(world: Record, reservation: int) -> None:
+def settle(model: Record, world: Record, reservation: int) -> bool:
+    """The provider has taken the money: sell the units; False when it must go back."""
+    entry = reservation_at(world, reservation)
+    if entry["state"] == RELEASED and model["strategy"] == STALE_EXPIRY:
+        return False
+    stock = item_at(world, entry["item"])
+    if entry["state"] == LOCKED:
+        _move(world, entry["item"], 0, -entry["units"], entry["units"])
+    elif model["strategy"] == UNGUARDED_RELEASE:
+        # Nobody takes the units from the shelf, to which the sweep has returned them.
+        _move(world, entry["item"], 0, 0, entry["units"])
+        change_holding(world, entry["visit"], entry["units"])
+    else:
+        world["is_broken"] = 1
+    entry["state"] = PAID
+    entry["sold_ns"] = world["now_ns"]
+    stock["orders"] += 1
+    entry["captures"] += 1
+    world["captured_count"] += 1
+    world["captured_cents"] += entry["units"] * stock["price_cents"]
+    world["captured_twice_count"] += 1 if entry["captures"] == 2 else 0  # noqa: PLR2004
+    return True
+
+
+@compilable
+def _forget(model: Record, world: Record, reservation: int) -> None:
     """Release a reservation whose time is over, unless it was paid; its visit may then go."""
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
-        entry["state"] = RELEASED
-        entry["released_ns"] = world["now_ns"]
-        change_holding(world, entry["visit"], -entry["units"])
-        _move(world, entry["item"], entry["units"], -entry["units"], 0)
+        _give_back(model, world, reservation)
     release(world, entry["visit"])
 
 
 @compilable
-def sweep(world: Record) -> None:
+def _give_back(model: Record, world: Record, reservation: int) -> None:
+    """Put the units of a locked or paid order back on the shelf."""
+    entry = reservation_at(world, reservation)
+    units = entry["units"]
+    if entry["state"] == PAID:
+        _move(world, entry["item"], units, 0, -units)
+        item_at(world, entry["item"])["orders"] -= 1
+        world["captured_late_count"] += entry["captures"]
+    else:
+        _move(world, entry["item"], units, -units, 0)
+    entry["state"] = RELEASED
+    entry["released_ns"] = world["now_ns"]
+    change_holding(world, entry["visit"], -entry["units"])
+    if model["strategy"] == BUCKETS:
+        buckets_of(world, entry["item"])[entry["bucket"]] += units
+
+
+@compilable
+def sweep(model: Record, world: Record) -> None:
     """Release every lapsed reservation; one in the middle of a payment is held."""
+    if model["strategy"] == UNGUARDED_RELEASE:
+        _sweep_unguarded(model, world)
+        return
+    if model["strategy"] == STALE_EXPIRY:
+        _sweep_by_copy(model, world)
+        return
     locks = locks_of(world)
     now_ns = world["now_ns"]
     kept = 0
@@ -121,19 +224,76 @@ def sweep(world: Record) -> None:
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(world, reservation)
+            _forget(model, world, reservation)
     while world["lock_count"] > 0:
         reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
         entry = reservation_at(world, reservation)
         if entry["lapses_ns"] > now_ns:
             break
-        world["first_lock"] += 1
-        world["lock_count"] -= 1
+        _pass_lock(world)
         if entry["payments_in_flight"] > 0:
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(world, reservation)
+            _forget(model, world, reservation)
+    world["held_lock_count"] = kept
+    reconcile(model, world)
+
+
+@inlined
+def _pass_lock(world: Record) -> None:
+    """The first lock of the ring is looked after."""
+    world["first_lock"] += 1
+    world["lock_count"] -= 1
+
+
+@compilable
+def _sweep_unguarded(model: Record, world: Record) -> None:
+    """Release what is past its time, being paid or paid or not."""
+    locks = locks_of(world)
+    while world["lock_count"] > 0:
+        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        entry = reservation_at(world, reservation)
+        if not unguarded_release.is_released(entry["lapses_ns"], world["now_ns"]):
+            break
+        _pass_lock(world)
+        _give_back(model, world, reservation)
+        release(world, entry["visit"])
+
+
+@compilable
+def _sweep_by_copy(model: Record, world: Record) -> None:
+    """Release what the copy says, then copy what the next sweep will find past its time."""
+    held, locks, kept = held_locks_of(world), locks_of(world), 0
+    for index in range(world["held_lock_count"]):
+        reservation = held[index]
+        if reservation_at(world, reservation)["is_copied"]:
+            _give_back(model, world, reservation)
+            release(world, reservation_at(world, reservation)["visit"])
+        else:
+            held[kept] = reservation
+            kept += 1
+    next_ns = world["next_sweep_ns"]
+    while world["lock_count"] > 0:
+        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        lapses_ns = reservation_at(world, reservation)["lapses_ns"]
+        if not stale_expiry.has_lapsed(lapses_ns, next_ns):
+            break
+        _pass_lock(world)
+        held[kept] = reservation
+        kept += 1
+    found, kept = kept, 0
+    for index in range(found):
+        reservation = held[index]
+        entry = reservation_at(world, reservation)
+        if entry["state"] == PAID:
+            release(world, entry["visit"])
+            continue
+        is_locked = entry["state"] == LOCKED
+        if stale_expiry.looks_unpaid(is_locked, entry["payments_in_flight"]):
+            entry["is_copied"] = 1
+        held[kept] = reservation
+        kept += 1
     world["held_lock_count"] = kept
 
 

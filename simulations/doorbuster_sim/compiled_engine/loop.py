@@ -236,7 +236,7 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
         arrive(model, world, row)
     elif rank == _SWEEP:
         world["next_sweep_ns"] += model["sweep_ns"]
-        sweep(world)
+        sweep(model, world)
     elif rank == _STOCK_READING:
         world["next_reading_ns"] += STOCK_READING_NS
         read_stock(world)

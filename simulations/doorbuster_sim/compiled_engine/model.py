@@ -25,6 +25,8 @@ from doorbuster_sim.compiled_engine.layout import (
     Record,
     Records,
 )
+from doorbuster_sim.strategies import LOOKS_BEFORE, code_of
+from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
 
 _to_ns = plain(clock.to_ns)
 
@@ -42,6 +44,7 @@ class ModelMemory:
         record["network_row"] = book.add(service.network)
         record["is_network_constant"] = isinstance(service.network, Constant)
         record["lock_ns"] = _to_ns(scenario.shop.lock_time)
+        record["strategy"] = code_of(scenario.shop.strategy)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
         steps, passages = _steps_and_passages(scenario, book)
@@ -87,11 +90,13 @@ def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Rec
     steps = np.zeros(len(Action), STEP)
     rows: list[tuple[int, bool, int]] = []
     for action, passages in by_action.items():
-        steps[action] = len(rows), len(passages)
+        steps[action] = len(rows), len(passages), NOBODY
         for passage in passages:
             station = names.index(passage.station)
             per_item = service.stations[station].per_item
             rows.append((first_pools[station], per_item, book.add(passage.time)))
+    if code_of(scenario.shop.strategy) in LOOKS_BEFORE:
+        steps[Action.RESERVE]["look_passage"] = len(service.reserve) - 1
     return steps, np.array(rows, PASSAGE)
 
 
@@ -112,9 +117,16 @@ def items_of(scenario: Scenario) -> Records:
     """All items with their stock available."""
     items = np.zeros(len(scenario.shop.items), ITEM)
     for record, item in zip(items, scenario.shop.items, strict=True):
-        record["initial"] = record["available"] = item.stock
+        record["initial"] = record["available"] = record["counter"] = item.stock
         record["limit"], record["price_cents"] = item.per_account_limit, item.price_cents
     return items
+
+
+def buckets_of(scenario: Scenario) -> NDArray[np.int64]:
+    """How the units of every item are spread over its buckets."""
+    stocks = [item.stock for item in scenario.shop.items]
+    shares = [[plain(share)(stock, bucket) for bucket in range(BUCKET_COUNT)] for stock in stocks]
+    return np.array(shares, np.int64).reshape(-1)
 
 
 def timeouts_of(scenario: Scenario) -> list[int]:

@@ -38,6 +38,7 @@ from doorbuster_sim.compiled_engine.layout import (
     Record,
     Records,
 )
+from doorbuster_sim.strategies.buckets import BUCKET_COUNT
 
 _LONG = 1 << 40
 """Length of a view: nothing checks it, the room of each array is kept in WORLD."""
@@ -144,6 +145,13 @@ def order_row_at(world: Record, row: int) -> Record:
 def charge_row_at(world: Record, row: int) -> Record:
     """A row of the output."""
     return carray(_pointer(world["charge_rows"]), (_LONG,), CHARGE_ROW)[row]
+
+
+@inlined
+def buckets_of(world: Record, item: int) -> NDArray[np.int64]:
+    """The units in each bucket of an item."""
+    levels = carray(_pointer(world["buckets"]), (_LONG,), np.int64)
+    return levels[item * BUCKET_COUNT : (item + 1) * BUCKET_COUNT]
 
 
 @inlined

@@ -21,10 +21,12 @@ from doorbuster_sim.compiled_engine.ledger import count_overdue
 from doorbuster_sim.compiled_engine.loop import Pause, close, read_stock, run
 from doorbuster_sim.compiled_engine.model import (
     ModelMemory,
+    buckets_of,
     items_of,
     pools_of,
     timeouts_of,
 )
+from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.tables import StockColumns
 
 _to_ns = plain(clock.to_ns)
@@ -63,7 +65,10 @@ class CompiledSale:
         self._scenario = scenario
         self._sink = sink
         self._model = ModelMemory(scenario, seed, system_seed)
-        self._memory = Memory(items_of(scenario), pools_of(scenario), timeouts_of(scenario))
+        self._memory = Memory(
+            items_of(scenario), buckets_of(scenario), pools_of(scenario), timeouts_of(scenario)
+        )
+        self._world["is_guarded"] = code_of(scenario.shop.strategy) not in LEAKS
         start_ns, end_ns = _to_ns(timetable.start_s), _to_ns(timetable.end_s)
         self._span_ns = end_ns - start_ns
         events_per_s = timetable.peak_rate_per_s * _EVENTS_A_VISITOR

@@ -9,11 +9,12 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import to_ns
 from doorbuster_sim.compiled_engine.calendar import TO_VISITOR, push, push_lane
+from doorbuster_sim.compiled_engine.counter import GOES_ON, know_again, look, refuse
 from doorbuster_sim.compiled_engine.keeping import release, take_payment
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.ledger import (
+    AGAIN,
     PAID,
-    RELEASED,
     find_reservation,
     has_lapsed,
     reserve,
@@ -32,6 +33,7 @@ from doorbuster_sim.compiled_engine.places import (
     visit_at,
 )
 from doorbuster_sim.event_order import Rank, event_order
+from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 
 _SERVICE = int(Purpose.SERVICE)
 _SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
@@ -72,6 +74,8 @@ def enter_station(model: Record, world: Record, request: int) -> None:
     entry = request_at(world, request)
     step = step_at(model, entry["action"])
     passage = passage_at(model, step["first_passage"] + entry["passage"])
+    if entry["passage"] == step["look_passage"] and not _looks(model, world, request):
+        return
     attempt = entry["number"] * MAX_PASSAGES + entry["passage"]
     service_s = sample_named(
         times_of(model),
@@ -92,6 +96,8 @@ def enter_station(model: Record, world: Record, request: int) -> None:
         return
     if waiting >= pool["queue_limit"]:
         pool["refused"] += 1
+        if entry["passage"] == step["look_passage"]:
+            refuse(model, world, request)
         _answer(model, world, request, _OVERLOADED)
         return
     pool["present"] += 1
@@ -102,6 +108,18 @@ def enter_station(model: Record, world: Record, request: int) -> None:
     else:
         request_at(world, pool["last_waiting"])["next"] = request
     pool["last_waiting"] = request
+
+
+@compilable
+def _looks(model: Record, world: Record, request: int) -> bool:
+    """Look at the stock before the last station; False when the request is answered at once."""
+    entry = request_at(world, request)
+    known = find_reservation(world, entry["visit"], entry["logical_attempt"])
+    reply = look(model, world, request, known != NOBODY)
+    if reply == GOES_ON:
+        return True
+    _answer(model, world, request, reply)
+    return False
 
 
 @compilable
@@ -128,7 +146,7 @@ def _decide(model: Record, world: Record, request: int) -> None:
     if action == _BROWSE:
         _answer(model, world, request, _show(world, entry["visit"]))
     elif action == _RESERVE:
-        _answer(model, world, request, _reserve(model, world, request))
+        _answer_reservation(model, world, request, _reserve(model, world, request))
     elif action == _PAY:
         _pay(model, world, request)
     else:
@@ -150,8 +168,25 @@ def _reserve(model: Record, world: Record, request: int) -> int:
     if world["now_ns"] < 0:
         return _NOT_OPEN
     if find_reservation(world, entry["visit"], entry["logical_attempt"]) != NOBODY:
+        know_again(model, world, request)
         return _OK
-    return reserve(model, world, entry["visit"], entry["logical_attempt"])
+    return reserve(model, world, entry["visit"], entry["logical_attempt"], entry["seen"])
+
+
+@compilable
+def _answer_reservation(model: Record, world: Record, request: int, reply: int) -> None:
+    """Send the reply, or the request once more through its last station."""
+    entry = request_at(world, request)
+    if reply == AGAIN:
+        if entry["repeats"] < REPEATS_MAX:
+            entry["repeats"] += 1
+            entry["passage"] -= 1
+            enter_station(model, world, request)
+            return
+        reply = _OVERLOADED
+    if reply != _OK:
+        refuse(model, world, request)
+    _answer(model, world, request, reply)
 
 
 @compilable
@@ -229,14 +264,9 @@ def hear_provider(model: Record, world: Record, payment: int) -> None:
     lock["payments_in_flight"] -= 1
     # A lock that was held beyond its time lapses now.
     lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
-    owed["reply"] = _OK if owed["approved"] else _DECLINED
+    owed["reply"] = _DECLINED
     if owed["approved"]:
-        world["captured_count"] += 1
-        world["captured_cents"] += lock["units"] * item_at(world, lock["item"])["price_cents"]
-        lock["captures"] += 1
-        world["captured_twice_count"] += 1 if lock["captures"] == 2 else 0  # noqa: PLR2004
-        world["captured_late_count"] += 1 if lock["state"] == RELEASED else 0
-        settle(world, owed["reservation"])
+        owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
     request = owed["first_waiting"]
     owed["first_waiting"] = NOBODY
     while request != NOBODY:

@@ -132,6 +132,8 @@ def send(model: Record, world: Record, visit: int) -> None:
     )
     entry["passage"] = 0
     entry["awaits_payment"] = 0
+    entry["seen"] = 0
+    entry["repeats"] = 0
     buyer["request_count"] = number + 1
     buyer["references"] += 1
     buyer["sent_ns"] = now_ns

@@ -6,9 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 
+from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
 from doorbuster.rules.purchase_limit import within_purchase_limit
+from doorbuster.scenario.shop import Strategy
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, keeping_of
+from doorbuster_sim.simpy_engine.sweeping import sweep_of
+from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
 from doorbuster_sim.tables import ABSENT_NS
 
 
@@ -37,6 +42,12 @@ class Reservation:
     reserved_ns: int = ABSENT_NS
     released_ns: int = ABSENT_NS
     sold_ns: int = ABSENT_NS
+    bucket: int = 0
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it holds units that nobody has paid."""
+        return self.state is LockState.LOCKED
 
     def has_lapsed(self, now_ns: int) -> bool:
         """Whether the lock is gone, or its time is over and no payment holds it."""
@@ -52,75 +63,136 @@ class Reservation:
 
 @dataclass
 class ItemStock:
-    """One item's units. Conservation is asserted after every change."""
+    """One item's units. Conservation is asserted after every change, unless they may leak."""
 
     sku: str
     initial: int
     limit: int
+    is_guarded: bool = True
+    """Whether the three counts must add up; some broken strategies lose or invent units."""
     available: int = field(init=False)
     locked: int = 0
     sold: int = 0
     orders: int = 0
+    version: int = 0
+    """Counts the changes."""
+    counter: int = field(init=False)
+    """Of `prededuct`: units that the crowd may still ask the database for."""
+    buckets: list[int] = field(init=False)
+    """Of `buckets`: where the available units lie."""
+    is_flagged: bool = False
+    """Of `stuck_sold_out`: somebody has found too few units."""
 
     def __post_init__(self) -> None:
-        self.available = self.initial
+        self.available = self.counter = self.initial
+        self.buckets = [plain(share)(self.initial, bucket) for bucket in range(BUCKET_COUNT)]
 
     def move(self, *, available: int = 0, locked: int = 0, sold: int = 0) -> None:
         """Change the three counts at once; they keep adding up to the initial stock."""
         self.available += available
         self.locked += locked
         self.sold += sold
-        assert self.available + self.locked + self.sold == self.initial
-        assert min(self.available, self.locked, self.sold) >= 0
+        self.version += 1
+        if self.is_guarded:
+            assert self.available + self.locked + self.sold == self.initial
+            assert min(self.available, self.locked, self.sold) >= 0
 
 
 class StockLedger:
     """All items of a sale, the reservations on them, and what each account holds."""
 
-    def __init__(self, items: list[ItemStock], *, lock_ns: int, sweep_ns: int) -> None:
+    def __init__(
+        self,
+        items: list[ItemStock],
+        *,
+        lock_ns: int,
+        sweep_ns: int,
+        strategy: Strategy = "conditional_update",
+    ) -> None:
         self.items = items
         self._lock_ns = lock_ns
         self._sweep_ns = sweep_ns
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._locks: list[Reservation] = []
+        """What a sweep may have to release."""
+        self._keeping, self._sweep = keeping_of(strategy), sweep_of(strategy)
+
+    def look(self, item: int, account: int, units: int) -> int | Reply:
+        """What a wish sees before it waits for the last station, or why it is not let in."""
+        stock = self.items[item]
+        seen = self._keeping.look(stock, units)
+        if seen is not None:
+            return seen
+        return Reply.SOLD_OUT if self._is_within_limit(account, item, units) else Reply.LIMITED
+
+    def refuse(self, item: int, seen: int) -> None:
+        """A wish that had looked is refused."""
+        self._keeping.refuse(self.items[item], seen)
+
+    def know_again(self, item: int, seen: int) -> None:
+        """A wish that had looked was fulfilled by an earlier request."""
+        self._keeping.know_again(self.items[item], seen)
 
     def reserve(
-        self, item: int, account: int, units: int, now_ns: int
-    ) -> tuple[Reply, Reservation | None]:
-        """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT."""
+        self, item: int, account: int, units: int, now_ns: int, seen: int = 0
+    ) -> tuple[Reply | None, Reservation | None]:
+        """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
+
+        None instead of a reply: somebody was faster, look again.
+        """
         stock = self.items[item]
-        if not within_purchase_limit(self._held_units[account, item], units, stock.limit):
+        if not self._is_within_limit(account, item, units):
             return Reply.LIMITED, None
-        if stock.available < units:
-            return Reply.SOLD_OUT, None
-        stock.move(available=-units, locked=units)
+        bucket = self._keeping.take(stock, account, units, seen)
+        if bucket < 0:
+            return None if bucket == OVERTAKEN else Reply.SOLD_OUT, None
         self._held_units[account, item] += units
-        reservation = Reservation(item, account, units, now_ns + self._lock_ns, reserved_ns=now_ns)
+        reservation = Reservation(
+            item, account, units, now_ns + self._lock_ns, reserved_ns=now_ns, bucket=bucket
+        )
         self._locks.append(reservation)
         return Reply.OK, reservation
 
-    def settle(self, reservation: Reservation, now_ns: int) -> None:
-        """The provider has taken the money: the locked units are sold."""
-        assert reservation.state is LockState.LOCKED
+    def _is_within_limit(self, account: int, item: int, units: int) -> bool:
+        held = self._held_units[account, item]
+        return within_purchase_limit(held, units, self.items[item].limit)
+
+    def settle(self, reservation: Reservation, now_ns: int) -> bool:
+        """The provider has taken the money: sell the units; False when it must go back."""
+        stock, units = self.items[reservation.item], reservation.units
+        if reservation.is_locked:
+            stock.move(locked=-units, sold=units)
+        else:
+            assert self._sweep.may_release_paid
+            assert reservation.state is LockState.RELEASED
+            if not self._sweep.sells_released:
+                return False
+            # Nobody takes the units from the shelf, to which the sweep has returned them.
+            stock.move(sold=units)
+            self._held_units[reservation.account, reservation.item] += units
         reservation.state, reservation.sold_ns = LockState.PAID, now_ns
-        stock = self.items[reservation.item]
-        stock.move(locked=-reservation.units, sold=reservation.units)
         stock.orders += 1
+        return True
 
     def sweep(self, now_ns: int) -> None:
         """Release every lapsed reservation."""
-        kept = []
-        for reservation in self._locks:
-            if reservation.state is not LockState.LOCKED:
-                continue
-            if not reservation.has_lapsed(now_ns):
-                kept.append(reservation)
-                continue
-            reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
-            self._held_units[reservation.account, reservation.item] -= reservation.units
-            stock = self.items[reservation.item]
-            stock.move(available=reservation.units, locked=-reservation.units)
-        self._locks = kept
+        for reservation in self._sweep.lapsed(self._locks, now_ns):
+            self._give_back(reservation, now_ns)
+        self._locks = self._sweep.watched(self._locks)
+        self._keeping.end_sweep(self.items)
+
+    def _give_back(self, reservation: Reservation, now_ns: int) -> None:
+        """Put the units of a locked or paid order back on the shelf."""
+        stock, units = self.items[reservation.item], reservation.units
+        if reservation.is_locked:
+            stock.move(available=units, locked=-units)
+        else:
+            assert self._sweep.may_release_paid
+            stock.move(available=units, sold=-units)
+            stock.orders -= 1
+        reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
+        self._held_units[reservation.account, reservation.item] -= reservation.units
+        self._keeping.give_back(stock, reservation)
 
     def audit(self, item: int, now_ns: int) -> ItemAudit:
         """What the ledger says about one item, in the form of a live target's read-back."""

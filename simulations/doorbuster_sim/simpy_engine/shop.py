@@ -21,6 +21,8 @@ from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
+from doorbuster_sim.strategies import LEAKS, code_of
+from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 from doorbuster_sim.tables import ABSENT_NS
 
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
@@ -107,29 +109,68 @@ class SimulatedShop:
         """The provider's ledger: amount in cents, and what was paid for."""
         self._customers: dict[int, _Customer] = {}
         self._sweep_ns = to_ns(scenario.shop.release_sweep)
+        is_guarded = code_of(scenario.shop.strategy) not in LEAKS
         self.ledger = StockLedger(
-            [ItemStock(i.sku, i.stock, i.per_account_limit) for i in scenario.shop.items],
+            [
+                ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
+                for item in scenario.shop.items
+            ],
             lock_ns=to_ns(scenario.shop.lock_time),
             sweep_ns=self._sweep_ns,
+            strategy=scenario.shop.strategy,
         )
         env.process(self._sweep())
 
     def serve(self, request: Request) -> Waiting:
         """A process that ends with the Reply to a request."""
-        for index, passage in enumerate(self._passages[request.action]):
-            attempt = request.number * MAX_PASSAGES + index
-            uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
-            service_ns = to_ns(sample(self._times, passage.row, uniform))
-            pool = self._stations.pool(passage.station, request.item)
-            if not (yield from pool.serve(service_ns, request.visitor, request.number)):
+        if request.action == Action.RESERVE:
+            return (yield from self._serve_reservation(request))
+        for index in range(len(self._passages[request.action])):
+            if not (yield from self._pass(request, index)):
                 return Reply.OVERLOADED
         if request.action == Action.BROWSE:
             return self._show(request)
-        if request.action == Action.RESERVE:
-            return self._reserve(request)
         if request.action == Action.PAY:
             return (yield from self._pay(request))
         return self._tell_payment(request)
+
+    def _pass(self, request: Request, index: int) -> Waiting:
+        """Pass one station. Returns False when its queue was full."""
+        passage = self._passages[request.action][index]
+        attempt = request.number * MAX_PASSAGES + index
+        uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
+        service_ns = to_ns(sample(self._times, passage.row, uniform))
+        pool = self._stations.pool(passage.station, request.item)
+        return (yield from pool.serve(service_ns, request.visitor, request.number))
+
+    def _serve_reservation(self, request: Request) -> Waiting:
+        """All stations, with a look at the stock before the last one; overtaken, it looks again."""
+        last = len(self._passages[Action.RESERVE]) - 1
+        for index in range(last):
+            if not (yield from self._pass(request, index)):
+                return Reply.OVERLOADED
+        reply, seen = None, 0
+        for _ in range(1 + REPEATS_MAX):
+            looked = self._look(request)
+            if isinstance(looked, Reply):
+                return looked
+            seen = looked
+            if not (yield from self._pass(request, last)):
+                break
+            reply = self._reserve(request, seen)
+            if reply is not None:
+                break
+        if reply is not Reply.OK:
+            self.ledger.refuse(request.item, seen)
+        return Reply.OVERLOADED if reply is None else reply
+
+    def _look(self, request: Request) -> int | Reply:
+        looked = self.ledger.look(request.item, request.account, request.units)
+        if not isinstance(looked, Reply):
+            return looked
+        if request.logical_attempt in self._customer(request.visitor).reservations:
+            return 0
+        return Reply.NOT_OPEN if self._env.now_ns < 0 else looked
 
     def audit(self) -> Audit:
         """The shop's own account of the sale, as a live target would give it."""
@@ -189,14 +230,16 @@ class SimulatedShop:
             return Reply.NOT_OPEN
         return Reply.OK if self.ledger.items[request.item].available > 0 else Reply.SOLD_OUT
 
-    def _reserve(self, request: Request) -> Reply:
+    def _reserve(self, request: Request, seen: int) -> Reply | None:
+        """The stock decision; None for who was overtaken since the look."""
         if self._env.now_ns < 0:
             return Reply.NOT_OPEN
         customer = self._customer(request.visitor)
         if request.logical_attempt in customer.reservations:
+            self.ledger.know_again(request.item, seen)
             return Reply.OK
         reply, reservation = self.ledger.reserve(
-            request.item, request.account, request.units, self._env.now_ns
+            request.item, request.account, request.units, self._env.now_ns, seen
         )
         if reservation is not None:
             customer.reservations[request.logical_attempt] = reservation
@@ -236,13 +279,17 @@ class SimulatedShop:
             to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
         )
         reservation.end_hold(self._env.now_ns)
-        payment.reply = Reply.OK if approved else Reply.DECLINED
-        payment.decided_ns = self._env.now_ns
+        payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
         if approved:
-            cents = reservation.units * self._prices_cents[reservation.item]
-            self._captures.append((cents, reservation))
             payment.captured_ns = self._env.now_ns
-            self.ledger.settle(reservation, self._env.now_ns)
+            if self.ledger.settle(reservation, self._env.now_ns):
+                payment.reply = Reply.OK
+                cents = reservation.units * self._prices_cents[reservation.item]
+                self._captures.append((cents, reservation))
+            else:
+                # The order is gone: the money goes back at once.
+                payment.reply = Reply.EXPIRED
+                payment.refunded_ns = self._env.now_ns
         payment.decided.succeed()
 
     def _tell_payment(self, request: Request) -> Reply:
