@@ -75,7 +75,7 @@ class Tried:
     def add(self, found: dict[str, str]) -> None:
         """One more sale, with the evidence of each failure."""
         self.runs += 1
-        self.found.update(found)
+        self.found.update(found.keys())
         wanted = MUST_BE_FOUND.get(self.strategy)
         hit = set(found) & wanted if wanted else set(found)
         self.hits += bool(hit)

@@ -84,12 +84,23 @@ class SaleBooks:
 
     @cached_property
     def refused_in_vain(self) -> Mask:
-        """Requests told `sold out` although units enough were free all the while."""
+        """Requests told `sold out` although units enough were free all the while.
+
+        A request under way counts as if it held what it asks for, unless it is told sold out, too:
+        a shop may take units from a counter before it looks at the purchase limit.
+        """
         found = np.zeros(len(self.requests.visitor), dtype=np.bool_)
         refused = self.reserving(Reply.SOLD_OUT)
+        others = self.reserving(*(reply for reply in Reply if reply is not Reply.SOLD_OUT))
         for code, free in enumerate(self.free_units):
             mine = np.flatnonzero(refused & (self.request_items == code))
-            lowest = free.lowest_within(
+            held = np.flatnonzero(others & (self.request_items == code))
+            left = free.less(
+                self.requests.sent_s[held],
+                self.requests.done_s[held],
+                self.request_quantities[held],
+            )
+            lowest = left.lowest_within(
                 self.requests.sent_s[mine] - self.slack_s,
                 self.requests.done_s[mine] + self.slack_s,
             )

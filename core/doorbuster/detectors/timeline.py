@@ -45,6 +45,20 @@ class FreeUnits:
         moved = (sign * orders.quantity[which])[order]
         return cls(initial, at_s[order], initial + np.cumsum(moved), which[order])
 
+    def less(self, from_s: Floats, until_s: Floats, units: Integers) -> FreeUnits:
+        """The steps if somebody held `units` within each of these intervals besides the orders."""
+        at_s = np.concatenate([self.at_s, from_s, until_s])
+        own = np.diff(self.units, prepend=self.initial)
+        moved = np.concatenate([own, -units, units]).astype(np.int64)
+        nobody = np.full(len(units), -1)
+        order = np.lexsort((-moved, at_s))
+        return FreeUnits(
+            self.initial,
+            at_s[order],
+            self.initial + np.cumsum(moved[order]),
+            np.concatenate([self.order, nobody, nobody])[order],
+        )
+
     @property
     def at_the_end(self) -> int:
         """Units that no order holds after the last move."""
