@@ -357,6 +357,45 @@ def _let_everybody_pay(pen: _Pen, draft: Mapping) -> None:
             channel.update(decline_fraction=0.7, latency=pen.ticks(3, 2, 5, 8))
 
 
+def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
+    """Scarce stock, many at once at its row, locks that lapse while they are paid: it is here that
+    strategies differ.
+    """
+    for item in draft["shop"]["items"]:
+        item.update(stock=pen.pick((3, 1, 2, 8, 9, 20)), per_account_limit=pen.pick((2, 3)))
+    draft["shop"].update(lock_time=pen.ticks(3, 1, 2, 5, 8), release_sweep=pen.ticks(2, 1, 3, 5))
+    pen.new_page()
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, unpaid_fraction=pen.pick((0.3, 0.0, 0.0, 1.0)))
+        persona.update(refresh_limit=6, restock_refresh_limit=pen.pick((4, 1, 0)), retry_limit=3)
+        persona.update(patience=pen.ticks(1000), request_timeout=pen.ticks(1000, 1000, 5))
+        persona.update(think_time=pen.ticks(0, 0, 1), payment_time=pen.ticks(1, 0, 2))
+        persona.update(refresh_gap=pen.ticks(1, 2, 3), poll_gap=pen.ticks(1, 2))
+    pen.new_page()
+    at_once = [{"station": "web", "time": Ns(0.4)}]
+    row = {"station": "row", "time": pen.ticks(1, 2, 1, 3)}
+    draft["service"].update(
+        network=pen.ticks(0, 0, 1),
+        stations=[
+            {"name": "web", "servers": 100},
+            {
+                "name": "row",
+                "servers": pen.pick((8, 2, 100, 1)),
+                "queue_limit": pen.pick((2048, 5, 1)),
+                "per_item": pen.pick((False, True)),
+            },
+        ],
+        browse=at_once,
+        reserve=[*at_once, row] if pen.pick((True, False)) else [row],
+        pay=at_once,
+        poll=at_once,
+    )
+    draft["payments"]["timeout"] = pen.ticks(13, 1, 2)
+    for channel in draft["payments"]["channels"]:
+        channel.update(latency=pen.ticks(1, 2, 3, 5), late_by=pen.ticks(1, 2, 5))
+        channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
+
+
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     """No window, or one from the start of a phase to the end or the middle of a later one."""
     pen.new_page()
@@ -394,6 +433,8 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _let_everybody_pay(pen, draft)
     pen.new_page()
     shop["strategy"] = pen.pick(strategies)
+    if shop["strategy"] != STRATEGIES[0] and pen.pick((True, True, False)):
+        _fight_for_stock(pen, draft)
     return draft
 
 

@@ -1,0 +1,386 @@
+"""Ways to keep stock, by hand: each broken one fails in its way, and no correct one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from tests.sales_by_hand import HOLDER, ROBOT, ends, hold, of_visitor, scenario_by_hand
+from tests.test_sim_laws import every_sale
+from tests.whole_scenarios import Whole
+
+from doorbuster.plan.casting import POOL_BASE
+from doorbuster.scenario import Scenario
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES, Strategy
+from doorbuster_sim import Engine, SimulatedSale
+from doorbuster_sim.simpy_engine.keeping import keeping_of
+from doorbuster_sim.strategies import code_of
+from doorbuster_sim.strategies.buckets import BUCKET_COUNT, own_bucket, share
+
+Build = Callable[..., Scenario]
+CORRECT = [strategy for strategy in STRATEGIES if strategy not in BROKEN_STRATEGIES]
+STOCK = 1
+
+
+@pytest.fixture(params=get_args(Engine))
+def engine(request: pytest.FixtureRequest) -> Engine:
+    chosen: Engine = request.param
+    return chosen
+
+
+def units(sale: SimulatedSale, *states: str) -> int:
+    """Units of orders in some states: what the target's own book says."""
+    return sum(row["quantity"] for row in sale.orders.to_pylist() if row["state"] in states)
+
+
+def charged_for_nothing(sale: SimulatedSale) -> list[str]:
+    """Charges that were captured and kept for an order that is not sold."""
+    sold = {row["order_id"] for row in sale.orders.to_pylist() if row["state"] == "sold"}
+    rows = sale.charges.to_pylist()
+    return [
+        row["charge_id"]
+        for row in rows
+        if row["state"] == "captured" and row["order_id"] not in sold
+    ]
+
+
+def order_times(sale: SimulatedSale) -> list[tuple[str, float | None, float | None]]:
+    """State, moment of the release and of the sale of each order."""
+    rows = sale.orders.to_pylist()
+    return [(row["state"], row["released_s"], row["sold_s"]) for row in rows]
+
+
+Hold = Callable[[Build, Engine, Strategy], SimulatedSale]
+
+
+def two_at_once(build: Build, engine: Engine, strategy: Strategy) -> SimulatedSale:
+    """One unit. At the last station at 23 and 28 ms, decided at 33 and 38."""
+    scenario = scenario_by_hand(build, stock=STOCK, servers=9, shop={"strategy": strategy})
+    return hold(scenario, engine, [0, 5])
+
+
+def one_is_over_the_limit(build: Build, engine: Engine, strategy: Strategy) -> SimulatedSale:
+    """Two units, two buyers of one account with a limit of one, then another account."""
+    scenario = scenario_by_hand(build, stock=2, servers=9, shop={"strategy": strategy})
+    one, other = POOL_BASE + 5, POOL_BASE + 6
+    return hold(scenario, engine, [0, 50, 100], account=[one, one, other])
+
+
+def one_lets_it_lapse(build: Build, engine: Engine, strategy: Strategy) -> SimulatedSale:
+    """One unit, locked at 33 ms, asked for in vain at 38, back at the sweep of 150, wanted at 183.
+
+    The product page shows the unit from 150 on.
+    """
+    shop = {"strategy": strategy, "lock_time": "100ms", "release_sweep": "50ms"}
+    scenario = scenario_by_hand(build, HOLDER, ROBOT, stock=STOCK, servers=9, shop=shop)
+    return hold(scenario, engine, [0, 5, 150], persona=[0, 1, 1])
+
+
+def paid_before_it_lapses(build: Build, engine: Engine, strategy: Strategy) -> SimulatedSale:
+    """Locked from 33 to 98 ms, asked for at 65, captured at 85; sweeps at 50 and at 100."""
+    shop = {"strategy": strategy, "lock_time": "65ms", "release_sweep": "50ms"}
+    channel = {"latency": "20ms"}
+    scenario = scenario_by_hand(build, stock=STOCK, servers=9, shop=shop, channel=channel)
+    return hold(scenario, engine, [0, 120])
+
+
+def being_paid_when_it_lapses(build: Build, engine: Engine, strategy: Strategy) -> SimulatedSale:
+    """Locked from 33 to 98 ms, asked for at 65, captured at 105; sweeps at 50 and at 100."""
+    shop = {"strategy": strategy, "lock_time": "65ms", "release_sweep": "50ms"}
+    return hold(scenario_by_hand(build, stock=STOCK, servers=9, shop=shop), engine, [0])
+
+
+# --- what no correct strategy does ---
+
+RACES: list[Hold] = [
+    two_at_once,
+    one_is_over_the_limit,
+    one_lets_it_lapse,
+    paid_before_it_lapses,
+    being_paid_when_it_lapses,
+]
+
+
+@pytest.mark.parametrize("strategy", CORRECT)
+@pytest.mark.parametrize("race", RACES, ids=lambda race: str(race.__name__))
+def test_a_correct_strategy_survives_every_race(
+    small_scenario: Build, engine: Engine, strategy: Strategy, race: Hold
+) -> None:
+    """Nothing oversold, nothing charged for nothing, every unit sold that somebody wanted."""
+    sale = race(small_scenario, engine, strategy)
+    item = sale.audit.items[0]
+    assert units(sale, "sold") == item.initial_units == item.sold_units
+    assert item.available_units == item.locked_units == 0
+    assert charged_for_nothing(sale) == []
+    assert "refunded" not in sale.charges["state"].to_pylist()
+    assert sale.audit.captured_cents == sale.audit.paid_cents
+
+
+# --- what the broken ones do ---
+
+
+def test_check_then_write_sells_the_last_unit_twice(small_scenario: Build, engine: Engine) -> None:
+    """Both see one unit at 23 and 28 ms; the level is 0 and two orders hold a unit."""
+    sale = two_at_once(small_scenario, engine, "check_then_write")
+    assert ends(sale) == ["sold", "sold"]
+    assert units(sale, "sold") == 2 > STOCK
+    item = sale.audit.items[0]
+    assert (item.available_units, item.locked_units, item.sold_units) == (0, 0, 2)
+
+
+def test_check_then_write_forgets_what_came_between(small_scenario: Build, engine: Engine) -> None:
+    """A unit comes back at 100 ms, between a look at 93 and a write at 103: it is lost.
+
+    Two units; one is locked from 33 on for 60 ms.
+    """
+    shop = {"strategy": "check_then_write", "lock_time": "60ms", "release_sweep": "100ms"}
+    scenario = scenario_by_hand(small_scenario, HOLDER, ROBOT, stock=2, servers=9, shop=shop)
+    sale = hold(scenario, engine, [0, 70], persona=[0, 1])
+    item = sale.audit.items[0]
+    assert (item.available_units, item.locked_units, item.sold_units) == (0, 0, 1)
+
+
+def test_prededuct_without_return_hides_what_the_limit_refused(
+    small_scenario: Build, engine: Engine
+) -> None:
+    sale = one_is_over_the_limit(small_scenario, engine, "prededuct_without_return")
+    assert ends(sale) == ["sold", "limited", "sold_out"]
+    assert sale.audit.items[0].available_units == 1
+
+
+def test_prededuct_without_return_hides_what_lapsed(small_scenario: Build, engine: Engine) -> None:
+    """The page shows the unit, the counter has none."""
+    sale = one_lets_it_lapse(small_scenario, engine, "prededuct_without_return")
+    assert ends(sale) == ["unpaid", "sold_out", "sold_out"]
+    assert of_visitor(sale, 2) == ["browse 150-162 ok", "reserve 172-174 sold_out"]
+    assert sale.audit.items[0].available_units == 1
+
+
+def test_stuck_sold_out_never_sells_what_comes_back(small_scenario: Build, engine: Engine) -> None:
+    sale = one_lets_it_lapse(small_scenario, engine, "stuck_sold_out")
+    assert ends(sale) == ["unpaid", "sold_out", "sold_out"]
+    assert of_visitor(sale, 2) == ["browse 150-162 ok", "reserve 172-184 sold_out"]
+    assert sale.audit.items[0].available_units == 1
+
+
+def test_unguarded_release_takes_back_what_is_paid(small_scenario: Build, engine: Engine) -> None:
+    """Sold at 85 ms and released at 100: the charge stays, the unit is sold to another one.
+
+    That one, sold at 205, is released at 250.
+    """
+    sale = paid_before_it_lapses(small_scenario, engine, "unguarded_release")
+    assert order_times(sale) == [("released", 0.1, 0.085), ("released", 0.25, 0.205)]
+    assert charged_for_nothing(sale) == ["0-0", "1-0"]
+    audit = sale.audit
+    assert (audit.payments_captured, audit.payments_without_order, audit.paid_cents) == (2, 2, 0)
+    item = audit.items[0]
+    assert (item.available_units, item.sold_units, item.orders_paid) == (1, 0, 0)
+
+
+def test_unguarded_release_sells_without_stock(small_scenario: Build, engine: Engine) -> None:
+    """Released at 100 ms, captured at 105: the order is sold and its unit is on the shelf."""
+    sale = being_paid_when_it_lapses(small_scenario, engine, "unguarded_release")
+    assert order_times(sale) == [("sold", 0.1, 0.105)]
+    item = sale.audit.items[0]
+    assert (item.available_units, item.locked_units, item.sold_units) == (1, 0, 1)
+    assert (item.orders_paid, item.max_units_per_account) == (1, 1)
+    assert ends(sale) == ["sold"]
+
+
+def test_stale_expiry_takes_back_what_was_paid_since(small_scenario: Build, engine: Engine) -> None:
+    """In the copy of 50 ms the order is unpaid; it is sold at 85 and released at 100.
+
+    The second order, made at 153, lapses at 218; in the copy of 200 ms it is unpaid, too.
+    """
+    sale = paid_before_it_lapses(small_scenario, engine, "stale_expiry")
+    assert order_times(sale)[0] == ("released", 0.1, 0.085)
+    assert charged_for_nothing(sale)[0] == "0-0"
+    assert ends(sale) == ["sold", "sold"]
+    assert sale.audit.payments_captured == 2 > STOCK
+
+
+def test_stale_expiry_gives_money_back_that_comes_too_late(
+    small_scenario: Build, engine: Engine
+) -> None:
+    """Released at 100 ms, captured at 105 and given back at once; the buyer is told `expired`."""
+    sale = being_paid_when_it_lapses(small_scenario, engine, "stale_expiry")
+    assert order_times(sale) == [("released", 0.1, None)]
+    [charge] = sale.charges.to_pylist()
+    assert (charge["state"], charge["captured_s"], charge["refunded_s"]) == (
+        "refunded",
+        0.105,
+        0.105,
+    )
+    assert of_visitor(sale, 0)[-1] == "pay 54-106 expired"
+    assert (sale.audit.payments_captured, sale.audit.payments_without_order) == (0, 0)
+    assert sale.audit.items[0].available_units == 1
+
+
+# --- in what the correct ones differ ---
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ("conditional_update", "reserve 27-39 sold_out"),
+        ("row_lock", "reserve 27-39 sold_out"),
+        ("buckets", "reserve 27-39 sold_out"),
+        # Overtaken at 38, it passes the station again; what it sees then needs no third look.
+        ("optimistic", "reserve 27-49 sold_out"),
+        # Turned away by the counter at 28.
+        ("prededuct", "reserve 27-29 sold_out"),
+    ],
+)
+def test_when_the_second_buyer_is_told(
+    small_scenario: Build, engine: Engine, strategy: Strategy, told: str
+) -> None:
+    assert of_visitor(two_at_once(small_scenario, engine, strategy), 1)[-1] == told
+
+
+def test_who_is_overtaken_four_times_is_told_overloaded(
+    small_scenario: Build, engine: Engine
+) -> None:
+    """Five at once, a millisecond apart; in each round of 10 ms the first one gets through."""
+    shop = {"strategy": "optimistic"}
+    scenario = scenario_by_hand(small_scenario, HOLDER, servers=9, shop=shop)
+    sale = hold(scenario, engine, [0, 1, 2, 3, 4])
+    assert [of_visitor(sale, visitor)[1] for visitor in range(5)] == [
+        "reserve 22-34 ok",
+        "reserve 23-45 ok",
+        "reserve 24-56 ok",
+        "reserve 25-67 ok",
+        "reserve 26-68 overloaded",
+    ]
+    assert sale.stations[0]["refused"] == 0
+    assert units(sale, "locked") == 4
+
+
+@pytest.mark.parametrize(
+    ("strategy", "second"), [("prededuct", "ok"), ("prededuct_without_return", "sold_out")]
+)
+def test_a_full_station_behind_the_counter(
+    small_scenario: Build, engine: Engine, strategy: Strategy, second: str
+) -> None:
+    """At 23 and 24 ms: one server, nobody may wait. Two units, the third buyer comes at 123."""
+    shop = {"strategy": strategy}
+    browse = [{"station": "page", "time": "10ms"}]
+    stations = [{"name": "page", "servers": 9}, {"name": "web", "servers": 1, "queue_limit": 0}]
+    service = {"stations": stations, "browse": browse}
+    scenario = scenario_by_hand(small_scenario, HOLDER, stock=2, shop=shop, service=service)
+    sale = hold(scenario, engine, [0, 1, 100])
+    assert of_visitor(sale, 1)[1] == "reserve 23-25 overloaded"
+    assert of_visitor(sale, 2)[1].split()[-1] == second
+
+
+def test_a_repeated_wish_gives_its_units_back(small_scenario: Build, engine: Engine) -> None:
+    """The repeat takes from the counter, finds its lock and gives back: the next buyer gets one."""
+    holder = {**HOLDER, "request_timeout": "30ms", "retry_limit": 1}
+    reserve = [{"station": "web", "time": "28ms"}, {"station": "web", "time": "9ms"}]
+    for strategy in ("prededuct", "prededuct_without_return"):
+        scenario = scenario_by_hand(
+            small_scenario,
+            holder,
+            ROBOT,
+            stock=2,
+            servers=9,
+            shop={"strategy": strategy},
+            service={"reserve": reserve},
+        )
+        sale = hold(scenario, engine, [0, 200], persona=[0, 1])
+        assert of_visitor(sale, 0)[1:] == ["reserve 22-52 timeout", "reserve 102-132 timeout"]
+        assert ends(sale)[1] == "sold"
+
+
+def test_buckets_refuse_what_no_single_one_has(small_scenario: Build, engine: Engine) -> None:
+    """Eight units lie one in each bucket: a wish for two finds none that covers it."""
+    shop = {"strategy": "buckets"}
+    scenario = scenario_by_hand(small_scenario, stock=8, limit=2, servers=9, shop=shop)
+    assert ends(hold(scenario, engine, [0], quantity=[2])) == ["sold_out"]
+    scenario = scenario_by_hand(small_scenario, stock=16, limit=2, servers=9, shop=shop)
+    assert ends(hold(scenario, engine, [0], quantity=[2])) == ["sold"]
+
+
+def test_buckets_sell_the_last_unit_to_any_account(small_scenario: Build, engine: Engine) -> None:
+    """One account alone empties all buckets, and what lapses goes back to its own."""
+    shop = {"strategy": "buckets", "lock_time": "100ms", "release_sweep": "50ms"}
+    scenario = scenario_by_hand(small_scenario, HOLDER, stock=11, limit=99, servers=99, shop=shop)
+    arrivals = [*range(12), *range(400, 412)]
+    sale = hold(scenario, engine, arrivals, account=[POOL_BASE + 3] * 24)
+    assert ends(sale).count("unpaid") == 22
+    assert ends(sale)[11] == ends(sale)[23] == "sold_out"
+
+
+def test_the_shares_of_the_buckets_are_the_stock() -> None:
+    for stock in (0, 1, 7, 8, 9, 1000):
+        shares = [share(stock, bucket) for bucket in range(BUCKET_COUNT)]
+        assert sum(shares) == stock
+        assert max(shares) - min(shares) <= 1
+
+
+@pytest.mark.parametrize("first", [0, POOL_BASE])
+def test_accounts_spread_over_the_buckets(first: int) -> None:
+    counts = [0] * BUCKET_COUNT
+    for account in range(first, first + 8000):
+        counts[own_bucket(account)] += 1
+    assert min(counts) > 900
+    assert max(counts) < 1100
+
+
+# --- over generated sales ---
+
+
+def kept_by(whole: Whole, strategy: Strategy) -> Whole:
+    """The same sale under another strategy."""
+    return replace(whole, file={**whole.file, "shop": {**whole.file["shop"], "strategy": strategy}})
+
+
+def tables(sale: SimulatedSale) -> tuple[Any, ...]:
+    return sale.visits, sale.requests, sale.stock, sale.orders, sale.charges
+
+
+@pytest.mark.parametrize("strategy", ["row_lock", "buckets"])
+def test_the_same_result_by_another_way(strategy: Strategy) -> None:
+    """A row lock decides as a conditional update does, and so do buckets for wishes of one unit."""
+    compared = 0
+
+    def check(whole: Whole) -> None:
+        nonlocal compared
+        if strategy == "buckets" and int(whole.plan.quantity.max()) > 1:
+            return
+        one, other = (kept_by(whole, name).sale() for name in ("conditional_update", strategy))
+        assert all(a.equals(b) for a, b in zip(tables(one), tables(other), strict=True))
+        compared += len(one.orders) > 0
+
+    every_sale(check, count=120, fresh=False)
+    assert compared > 30
+
+
+BAD: dict[Strategy, Callable[[SimulatedSale], Sequence[Any] | bool]] = {
+    "check_then_write": lambda sale: any(
+        item.sold_units + item.locked_units > item.initial_units for item in sale.audit.items
+    ),
+    "unguarded_release": charged_for_nothing,
+    "stale_expiry": charged_for_nothing,
+}
+
+
+@pytest.mark.parametrize("strategy", BAD)
+def test_generated_sales_show_the_failure_only_of_the_broken_one(strategy: Strategy) -> None:
+    """Some of the sales under the broken strategy, and none of the same ones under the first."""
+    found = 0
+
+    def check(whole: Whole) -> None:
+        nonlocal found
+        found += bool(BAD[strategy](kept_by(whole, strategy).sale("compiled")))
+        assert not BAD[strategy](kept_by(whole, "conditional_update").sale("compiled"))
+
+    every_sale(check, count=150, fresh=False)
+    assert found > 5
+
+
+def test_every_strategy_has_its_model() -> None:
+    """None is ever run as another one because its name is not known."""
+    assert [code_of(strategy) for strategy in STRATEGIES] == list(range(len(STRATEGIES)))
+    assert all(keeping_of(strategy) for strategy in STRATEGIES)
