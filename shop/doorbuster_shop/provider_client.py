@@ -113,7 +113,7 @@ class ProviderClient:
 
     async def reset(self, seed: int | None, opens_at_s: float) -> None:
         """Empty the provider's books and move its clock. Raises: ProviderUnavailableError."""
-        body = {"seed": seed, "opens_at_epoch_s": opens_at_s}
+        body = {"seed": seed, "opens_at_s": opens_at_s}
         status, reply = await self._call("POST", "/reset", body)
         if status != _OK:
             message = f"reset: {status} {reply.get('code')}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 from doorbuster_shop.child import Child, ShopStartError
 from doorbuster_shop.limits import QUEUE_MAX
@@ -14,6 +15,9 @@ from doorbuster_shop.provider.running import Mail, provider_child, provider_sett
 from doorbuster_shop.terms import terms_of, terms_to_json
 
 __all__ = ["RunningShop", "ShopStartError", "running_shop"]
+
+PROVIDER_ANSWER_S = 5.0
+"""How long a provider that runs already may take to say that it does."""
 
 
 class RunningShop:
@@ -115,6 +119,8 @@ def running_shop(
             )
             provider_url = provider.url
         assert provider_url is not None
+        if provider is None:
+            _check_provider(provider_url)
         shop.configure(
             {
                 "terms": terms_to_json(terms),
@@ -130,3 +136,13 @@ def running_shop(
             provider.wait()
         shop.wait()
         yield RunningShop(shop, provider, provider_url, token)
+
+
+def _check_provider(url: str) -> None:
+    """See whether somebody's provider answers. Raises: ShopStartError."""
+    try:
+        with urlopen(f"{url}/healthz", timeout=PROVIDER_ANSWER_S) as reply:
+            reply.read()
+    except (OSError, ValueError) as error:
+        message = f"payment provider {url}: does not answer ({error}); start it first"
+        raise ShopStartError(message) from None

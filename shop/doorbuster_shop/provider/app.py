@@ -63,7 +63,7 @@ class ResetBody(_Body):
     """Body of POST /reset."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    opens_at_epoch_s: Annotated[float, Field(ge=0, le=1e11)] | None = None
+    opens_at_s: Annotated[float, Field(ge=0, le=1e11)] | None = None
 
 
 class ProviderEndpoints:
@@ -204,9 +204,9 @@ class ProviderEndpoints:
     async def post_reset(self, request: Request) -> Response:
         """Empty the books; draw from another seed, and move the opening, if they are given."""
         body = await read_body(request, ResetBody)
-        await self._counter.reset(body.seed, body.opens_at_epoch_s)
+        await self._counter.reset(body.seed, body.opens_at_s)
         opens_at = self._counter.opens_at_s
-        return answer({"seed": self._counter.seed, "opens_at_epoch_s": opens_at})
+        return answer({"seed": self._counter.seed, "opens_at_s": opens_at})
 
     async def get_health(self, request: Request) -> Response:
         """Whether the provider answers, and which of its channels are out."""

@@ -190,7 +190,7 @@ def _content(event: Event) -> dict[str, Any]:
     return {
         "id": event.id,
         "type": f"charge.{event.status}",
-        "at_epoch_s": event.at_s,
+        "at_s": event.at_s,
         "charge": view(event.charge, event.status),
     }
 
