@@ -6,7 +6,6 @@ import secrets
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +13,6 @@ from doorbuster import exit_codes
 from doorbuster.cli.addresses import checked_url
 from doorbuster.cli.console import handles_user_errors, print_json, say, scenario_argument, stop
 from doorbuster.cli.running import PORT, opening, watch
-
-if TYPE_CHECKING:
-    from doorbuster_shop.provider.running import Mail
 
 EXAMPLES = """\b
 Examples:
@@ -82,10 +78,15 @@ def command(
     as_json: bool,
 ) -> None:
     """Start the payment provider of a scenario alone, for a shop of yours; Ctrl-C ends it."""
-    from doorbuster_shop.provider.running import ShopStartError, running_provider
+    from doorbuster_shop.provider.running import Mail, ShopStartError, running_provider
 
     opens_at_s = opening(opens_in)
-    mail = _mail(notify_url, notify_secret, time_scale, allow_hosts)
+    facts, mail = {}, None
+    if notify_url is not None:
+        notify_url = checked_url(notify_url, allow_hosts, "--notify-url")
+        secret = notify_secret or secrets.token_urlsafe(16)
+        facts = {"notify_url": notify_url, "notify_secret": secret}
+        mail = Mail(notify_url, secret, time_scale)
     if journal_path and not journal_path.resolve().parent.is_dir():
         stop(exit_codes.USAGE, f"--journal: {journal_path.parent}: no such folder; make it first")
     with ExitStack() as stack:
@@ -105,31 +106,17 @@ def command(
             )
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
-        _tell(provider.url, mail, as_json=as_json)
+        _tell({"provider": provider.url, **facts}, as_json=as_json)
         say(f"Next: curl {provider.url}/ledger   (docs/provider.md tells all calls)")
         say("Ctrl-C ends the provider.")
         watch(lambda: _dead(provider.exit_code()))
-
-
-def _mail(
-    url: str | None, secret: str | None, time_scale: float, allow_hosts: tuple[str, ...]
-) -> Mail | None:
-    from doorbuster_shop.provider.running import Mail
-
-    if url is None:
-        return None
-    checked = checked_url(url, allow_hosts, "--notify-url")
-    return Mail(checked, secret or secrets.token_urlsafe(16), time_scale)
 
 
 def _dead(exit_code: int | None) -> str | None:
     return None if exit_code is None else f"the payment provider ended with code {exit_code}"
 
 
-def _tell(url: str, mail: Mail | None, *, as_json: bool) -> None:
-    facts = {"provider": url}
-    if mail is not None:
-        facts |= {"notify_url": mail.url, "notify_secret": mail.secret}
+def _tell(facts: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         print_json({"format": 1, **facts})
     else:

@@ -70,7 +70,7 @@ class Counter:
         for charge in self.books.charges.values():
             for event in events_of(charge):
                 if event.id not in self._acknowledged:
-                    self._announce(event)
+                    self._announce(event, is_old=True)
 
     async def close(self) -> None:
         """Close the journal; what was not acknowledged is sent after the next start."""
@@ -168,9 +168,9 @@ class Counter:
             lambda event_id: self._note({"acknowledged": event_id}),
         )
 
-    def _announce(self, event: Event) -> None:
+    def _announce(self, event: Event, *, is_old: bool = False) -> None:
         if self.notifier is not None:
-            self.notifier.announce(event)
+            self.notifier.announce(event, is_old=is_old)
 
     def _is_current(self, event: Event) -> bool:
         """Whether the event came true: a charge that was closed meanwhile is not decided."""

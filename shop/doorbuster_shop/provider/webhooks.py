@@ -94,10 +94,10 @@ class Notifier:
         """Notifications that are not acknowledged yet."""
         return len(self._tasks)
 
-    def announce(self, event: Event) -> None:
-        """Tell the shop when the time of the event has come."""
+    def announce(self, event: Event, *, is_old: bool = False) -> None:
+        """Tell the shop when the time of the event has come; is_old: a dead provider has begun."""
         if event.charge.channel in self.manners:
-            task = asyncio.get_running_loop().create_task(self._carry(event))
+            task = asyncio.get_running_loop().create_task(self._carry(event, is_old=is_old))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -113,7 +113,7 @@ class Notifier:
         await self.forget()
         await self._session.close()
 
-    async def _carry(self, event: Event) -> None:
+    async def _carry(self, event: Event, *, is_old: bool) -> None:
         """From the event to its acknowledgement, or to the end of the schedule."""
         manners = self.manners[event.charge.channel]
         gaps_s = tuple(gap * self.mailbox.time_scale for gap in GAPS_S[manners.schedule])
@@ -126,7 +126,7 @@ class Notifier:
             return
         if self._chance(event, Purpose.WEBHOOK_REORDER) < manners.reordered_fraction:
             await self._hold_back(event.charge.channel)
-        waits_s = (0.0, *gaps_s) if elapsed_s <= 0 else remaining_gaps_s(gaps_s, elapsed_s)
+        waits_s = remaining_gaps_s(gaps_s, max(0.0, elapsed_s)) if is_old else (0.0, *gaps_s)
         is_acknowledged = await self._send_until_acknowledged(event, waits_s)
         self.counts["acknowledged" if is_acknowledged else "given_up"] += 1
         self.note(event.id)
