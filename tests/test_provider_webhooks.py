@@ -138,6 +138,21 @@ def test_a_signature_holds_for_its_body_secret_and_time() -> None:
     assert None not in refused
 
 
+def test_the_check_of_the_documentation_works() -> None:
+    """What docs/provider.md gives people to paste believes the same signatures as we do."""
+    page = (Path(__file__).parents[1] / "docs" / "provider.md").read_text("utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    now_s = time.time()
+    headers = [sign(SECRET, b"{}", now_s), sign("guessed", b"{}", now_s)]
+    headers.append(sign(SECRET, b"{}", now_s - 400))
+    for header in headers:
+        believed = names["is_genuine"](SECRET.encode(), header, b"{}")
+        assert believed == (mistake(SECRET, b"{}", header, now_s) is None)
+    assert not names["is_genuine"](SECRET.encode(), headers[0], b"{ }")
+
+
 @live
 def test_a_notification_is_signed_and_tells_the_charge(tmp_path: Path, hook: Hook) -> None:
     """The signature is computed here as docs/provider.md says, with nothing of ours."""
