@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def test_shares_of_the_draws() -> None:
     told = [d for d in made if d.is_answered]
 
     def is_near(seen: int, size: int, share: float) -> bool:
-        return abs(seen - size * share) <= 5 * (size * share * (1 - share)) ** 0.5
+        return abs(seen - size * share) <= 5 * math.sqrt(size * share * (1 - share))
 
     assert is_near(len(silent), count, 0.1)
     assert is_near(sum(d.approved for d in silent), len(silent), 0.6)
