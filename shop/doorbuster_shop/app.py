@@ -15,9 +15,11 @@ from starlette.types import ASGIApp
 
 from doorbuster_shop.answers import ProblemError, answer, on_problem, problem
 from doorbuster_shop.endpoints.admin import AdminEndpoints
+from doorbuster_shop.endpoints.books import BookEndpoints
 from doorbuster_shop.endpoints.items import ItemEndpoints
 from doorbuster_shop.endpoints.payments import PaymentEndpoints
 from doorbuster_shop.endpoints.reservations import ReservationEndpoints
+from doorbuster_shop.endpoints.webhooks import WebhookEndpoints
 from doorbuster_shop.front_door import FrontDoor
 from doorbuster_shop.metrics import Metrics
 from doorbuster_shop.openapi import openapi_document
@@ -43,7 +45,12 @@ def shop_app(
         await shop.close()
 
     app = Starlette(
-        routes=[*_buyer_routes(shop), *_admin_routes(shop), *_machine_routes(metrics)],
+        routes=[
+            *_buyer_routes(shop),
+            *_admin_routes(shop),
+            *_provider_routes(shop),
+            *_machine_routes(metrics),
+        ],
         lifespan=lifespan,
         exception_handlers={
             ProblemError: on_problem,
@@ -72,6 +79,14 @@ def _admin_routes(shop: Shop) -> list[Route]:
         Route("/admin/audit", admin.audit),
         Route("/admin/reset", admin.reset, methods=["POST"]),
         Route("/admin/reservations/{reservation_id}/cancel", admin.cancel, methods=["POST"]),
+    ]
+
+
+def _provider_routes(shop: Shop) -> list[Route]:
+    books, webhooks = BookEndpoints(shop), WebhookEndpoints(shop)
+    return [
+        Route("/admin/charges", books.charges),
+        Route("/webhooks/provider", webhooks.receive, methods=["POST"]),
     ]
 
 

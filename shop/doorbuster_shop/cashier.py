@@ -72,8 +72,25 @@ class Cashier:
     def _start(self, payment: Payment, *, is_old: bool = False) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._carry(payment, is_old=is_old))
         self._tasks[payment.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(payment.id, None))
+        task.add_done_callback(lambda done: self._forget(payment.id, done))
         return task
+
+    def _forget(self, payment_id: str, task: asyncio.Task[None]) -> None:
+        """Unless another task has taken the payment over."""
+        if self._tasks.get(payment_id) is task:
+            del self._tasks[payment_id]
+
+    def told(self, payment_id: str, found: ChargeAnswer) -> None:
+        """Settle by a notification; returns once the database has it. Told twice is told once."""
+        settled = self._settle(payment_id, found)
+        if settled is None or settled.state == "pending":
+            return
+        # Nobody needs the answer any more that the task may still be waiting for.
+        task = self._tasks.pop(payment_id, None)
+        if task is not None:
+            task.cancel()
+        if settled.state == "refunding":
+            self._start(settled, is_old=True)
 
     async def _carry(self, payment: Payment, *, is_old: bool) -> None:
         """Repeat until the payment is settled; what was learnt is in the database each time."""
@@ -83,9 +100,11 @@ class Cashier:
             try:
                 await (self._take_up(payment) if is_old else self._charge(payment))
             except ProviderUnavailableError as error:
-                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, retry_s)
-                await asyncio.sleep(retry_s)
+                wait_s = max(retry_s, error.retry_after_s)
+                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, wait_s)
+                await asyncio.sleep(wait_s)
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                is_old = True  # It may have arrived all the same: from now on, ask first.
             else:
                 return
         _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
@@ -95,8 +114,11 @@ class Cashier:
 
     async def _take_up(self, payment: Payment) -> None:
         """Ask before charging: the buyer of an old payment may be gone, and the lock with it."""
-        if payment.state == "refunding":
-            await self._refund(payment)
+        known = store.read_payment(self._db, payment.id)
+        if known is None:
+            return  # The sale was reset.
+        if known.state == "refunding":
+            await self._refund(known)
             return
         found = await self._provider.find_charge(payment)
         if found is not None and found.status != "processing":
@@ -104,7 +126,18 @@ class Cashier:
         elif found is not None or self._lock_is_live(payment):
             await self._charge(payment)
         else:
+            await self._drop(payment)
+
+    async def _drop(self, payment: Payment) -> None:
+        """Let a payment go whose lock has lapsed, once the provider will never take its money.
+
+        A demand may still be on its way there although the provider does not know it yet.
+        """
+        found = await self._provider.close_charge(payment)
+        if found.status == "closed":
             store.settle_expired(self._db, payment.id, self._clock())
+        else:
+            await self._enter(payment, found)
 
     def _lock_is_live(self, payment: Payment) -> bool:
         reservation = read_reservation(self._db, payment.reservation_id)
@@ -115,12 +148,16 @@ class Cashier:
         )
 
     async def _enter(self, payment: Payment, found: ChargeAnswer) -> None:
-        if found.status != "captured" or found.charge_id is None:
-            store.settle_declined(self._db, payment.id, found.charge_id, self._clock())
-            return
-        settled = store.settle_captured(self._db, payment.id, found.charge_id, self._clock())
+        settled = self._settle(payment.id, found)
         if settled is not None and settled.state == "refunding":
             await self._refund(settled)
+
+    def _settle(self, payment_id: str, found: ChargeAnswer) -> Payment | None:
+        """Write down what became of a payment. Anything but a capture is as good as declined."""
+        now_s = self._clock()
+        if found.status == "captured" and found.charge_id is not None:
+            return store.settle_captured(self._db, payment_id, found.charge_id, now_s)
+        return store.settle_declined(self._db, payment_id, found.charge_id, now_s)
 
     async def _refund(self, payment: Payment) -> None:
         assert payment.charge_id is not None

@@ -12,8 +12,12 @@ from doorbuster_shop.store.payments import Payment
 
 CONNECTION_MAX = 4_096
 """Charges in flight at the provider; more wait for a connection."""
-ANSWER_TIMEOUT_S = 120.0
-"""After this time without an answer the connection is given up and the provider asked again."""
+ANSWER_TIMEOUT_S = 10.0
+"""After this time without an answer the connection is given up, and the provider asked what became
+of the charge."""
+CONNECT_TIMEOUT_S = 5.0
+RETRY_AFTER_MAX_S = 30.0
+"""A provider that asks for more patience is asked again all the same."""
 
 _JSON = {"Content-Type": "application/json"}
 _OK, _DECLINED, _NOT_FOUND = 200, 402, 404
@@ -23,9 +27,13 @@ _CONFLICT, _TOO_MANY, _SERVER_ERROR = 409, 429, 500
 class ProviderUnavailableError(Exception):
     """The provider could not be reached, or gave no usable answer: the outcome is unknown."""
 
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class ChargeAnswer(NamedTuple):
-    """What became of a charge: `captured`, `declined`, `processing` or `refunded`."""
+    """What became of a charge: `captured`, `declined`, `processing`, `closed` or `refunded`."""
 
     charge_id: str | None
     status: str
@@ -38,7 +46,7 @@ class ProviderClient:
         self._session = aiohttp.ClientSession(
             url,
             connector=aiohttp.TCPConnector(limit=CONNECTION_MAX),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, connect=10.0),
+            timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
 
@@ -70,6 +78,18 @@ class ProviderClient:
             return None
         return ChargeAnswer(reply["charge_id"], reply["status"])
 
+    async def close_charge(self, payment: Payment) -> ChargeAnswer:
+        """See to it that the provider takes no money for a payment; what became of it if it has.
+
+        Raises: ProviderUnavailableError.
+        """
+        body = {"idempotency_key": payment.id}
+        status, reply = await self._call("POST", "/charges/close", body, may_conflict=True)
+        if status not in (_OK, _CONFLICT):
+            message = f"close: {status} {reply.get('code')}"
+            raise ProviderUnavailableError(message)
+        return ChargeAnswer(reply["charge_id"], reply["status"])
+
     async def refund(self, charge_id: str) -> None:
         """Give the money of a charge back. Raises: ProviderUnavailableError."""
         status, reply = await self._call("POST", "/refunds", {"charge_id": charge_id})
@@ -85,9 +105,16 @@ class ProviderClient:
         _, reply = await self._call("GET", "/captures")
         return [(reference, cents) for reference, cents in reply["captures"]]
 
-    async def reset(self, seed: int | None) -> None:
-        """Empty the provider's books. Raises: ProviderUnavailableError."""
-        status, reply = await self._call("POST", "/reset", {"seed": seed})
+    async def ledger(self) -> list[dict[str, Any]]:
+        """Every charge that the provider knows. Raises: ProviderUnavailableError."""
+        _, reply = await self._call("GET", "/ledger")
+        charges: list[dict[str, Any]] = reply["charges"]
+        return charges
+
+    async def reset(self, seed: int | None, opens_at_s: float) -> None:
+        """Empty the provider's books and move its clock. Raises: ProviderUnavailableError."""
+        body = {"seed": seed, "opens_at_s": opens_at_s}
+        status, reply = await self._call("POST", "/reset", body)
         if status != _OK:
             message = f"reset: {status} {reply.get('code')}"
             raise ProviderUnavailableError(message)
@@ -99,6 +126,8 @@ class ProviderClient:
         body: dict[str, Any] | None = None,
         headers: Mapping[str, str] = _JSON,
         params: Mapping[str, str] | None = None,
+        *,
+        may_conflict: bool = False,
     ) -> tuple[int, dict[str, Any]]:
         data = None if body is None else orjson.dumps(body)
         try:
@@ -109,11 +138,18 @@ class ProviderClient:
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
             message = f"{method} {path}: {type(error).__name__}: {error}"
             raise ProviderUnavailableError(message) from error
-        if response.status >= _SERVER_ERROR or response.status in (_CONFLICT, _TOO_MANY):
+        conflicts = response.status == _CONFLICT and not may_conflict
+        if response.status >= _SERVER_ERROR or response.status == _TOO_MANY or conflicts:
             message = f"{method} {path}: answered {response.status}"
-            raise ProviderUnavailableError(message)
+            retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+            raise ProviderUnavailableError(message, retry_after_s=retry_after_s)
         return response.status, content
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+
+def _seconds(retry_after: str) -> float:
+    """The header in seconds, bounded; a date counts as nothing said."""
+    return min(float(retry_after), RETRY_AFTER_MAX_S) if retry_after.isdecimal() else 0.0

@@ -33,6 +33,8 @@ class Shop:
         self.terms = terms
         self.clock = clock
         self.admin_token = admin_token
+        self.webhook_secret = ""
+        """Shared with the payment provider; empty, its notifications are refused."""
         self.provider: ProviderClient
         self.cashier: Cashier
         self._sweep: asyncio.Task[None] | None = None

@@ -26,6 +26,7 @@ def main() -> None:
     except DatabaseError as error:
         sys.exit(str(error))
     shop = Shop(db, terms, now_s, settings["admin_token"])
+    shop.webhook_secret = settings["webhook_secret"]
 
     def make_app(accepted_count: Callable[[], int]) -> ASGIApp:
         return shop_app(shop, settings["provider_url"], accepted_count, settings["queue_max"])

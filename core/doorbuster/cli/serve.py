@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from doorbuster import exit_codes
+from doorbuster.cli.addresses import checked_url
 from doorbuster.cli.console import (
     handles_user_errors,
     print_json,
@@ -20,15 +18,39 @@ from doorbuster.cli.console import (
     scenario_argument,
     stop,
 )
-
-_PORT = click.IntRange(0, 65535)
-_WATCH_S = 0.2
+from doorbuster.cli.running import PORT, opening, watch
 
 
 @click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
 @scenario_argument
-@click.option("--port", type=_PORT, default=0, help="Port of the shop; 0 takes any free one.")
-@click.option("--provider-port", type=_PORT, default=0, help="Port of the payment provider.")
+@click.option("--port", type=PORT, default=0, help="Port of the shop; 0 takes any free one.")
+@click.option("--provider-port", type=PORT, default=0, help="Port of the payment provider.")
+@click.option(
+    "--provider",
+    "provider_url",
+    metavar="URL",
+    help="Use this payment provider, see `doorbuster provider`. Default: one of the shop's own.",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="A host besides this machine that --provider may name.",
+)
+@click.option(
+    "--notify-secret",
+    envvar="DOORBUSTER_NOTIFY_SECRET",
+    show_envvar=True,
+    help="Secret that the provider signs its notifications with. Default: a new one.",
+)
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor on the intervals of repeated notifications of the shop's own provider.",
+)
 @click.option(
     "--database",
     "database_path",
@@ -52,6 +74,10 @@ def command(
     scenario_path: Path,
     port: int,
     provider_port: int,
+    provider_url: str | None,
+    allow_hosts: tuple[str, ...],
+    notify_secret: str | None,
+    time_scale: float,
     database_path: Path | None,
     seed: int,
     opens_in: str,
@@ -61,7 +87,9 @@ def command(
     """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
     from doorbuster_shop.running import ShopStartError, running_shop
 
-    opens_in_s = _seconds(opens_in)
+    opens_at_s = opening(opens_in)
+    if provider_url is not None:
+        provider_url = checked_url(provider_url, allow_hosts, "--provider")
     if database_path:
         _check_folder(database_path)
     news = _database_news(database_path)
@@ -81,7 +109,10 @@ def command(
                     provider_port=provider_port,
                     database_path=database_path,
                     admin_token=admin_token,
-                    opens_at_s=time.time() + opens_in_s,
+                    opens_at_s=opens_at_s,
+                    provider_url=provider_url,
+                    notify_secret=notify_secret,
+                    notify_time_scale=time_scale,
                 )
             )
         except ShopStartError as error:
@@ -94,17 +125,7 @@ def command(
             f" --target {running.url}"
         )
         say("Ctrl-C ends the sale.")
-        _watch(running.dead)
-
-
-def _seconds(text: str) -> float:
-    from doorbuster.scenario.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        message = f"{text!r} {error}"
-        raise click.BadParameter(message, param_hint="--opens-in") from None
+        watch(running.dead)
 
 
 def _check_folder(database_path: Path) -> None:
@@ -134,14 +155,3 @@ def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name:12} {value}")
-
-
-def _watch(find_dead: Callable[[], str | None]) -> None:
-    """Return at Ctrl-C or SIGTERM; fail when one of the two processes dies."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while (dead := find_dead()) is None:
-            time.sleep(_WATCH_S)
-    except KeyboardInterrupt:
-        return
-    stop(exit_codes.TARGET_FAILED, dead)

@@ -51,7 +51,7 @@ class AdminEndpoints:
         begin_sale(shop.db, shop.terms, body.opens_at_epoch_s)
         shop.restart_sweep()
         try:
-            await shop.provider.reset(body.seed)
+            await shop.provider.reset(body.seed, body.opens_at_epoch_s)
         except ProviderUnavailableError as error:
             message = f"the shop is reset, but not its payment provider ({error}); try again"
             raise ProblemError(502, "provider_unavailable", message) from None
