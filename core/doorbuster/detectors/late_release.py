@@ -9,6 +9,9 @@ from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
+LEARNS_S = 2.5
+"""So long it may take, live, until the shop knows what its provider has decided: answers are lost,
+and it asks again every two seconds."""
 
 
 def detect(sale: SaleBooks) -> Finding:
@@ -16,8 +19,10 @@ def detect(sale: SaleBooks) -> Finding:
     orders = sale.orders
     lapsed = np.isin(orders.state, [ORDER_STATES.index("locked"), ORDER_STATES.index("released")])
     given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
-    due_s = np.maximum(orders.expires_s, _held_until_s(sale)) + sale.scenario.shop.release_sweep
-    grace_s = sale.slack_s + (BATCH_S if sale.slack_s else 0.0)
+    is_live = sale.slack_s > 0
+    held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)
+    due_s = np.maximum(orders.expires_s, held_until_s) + sale.scenario.shop.release_sweep
+    grace_s = sale.slack_s + (BATCH_S if is_live else 0.0)
     late = lapsed & np.isnan(orders.sold_s) & (given_back_s > due_s + grace_s + 1e-6)
     offences: list[Evidence] = [
         {

@@ -37,6 +37,6 @@ def _row(charge: dict[str, Any], opens_at_s: float) -> dict[str, Any]:
     state = "declined" if charge["status"] == "closed" else charge["status"]
     times = {
         f"{event}_s": None if (at_s := charge[f"{event}_at_s"]) is None else at_s - opens_at_s
-        for event in ("asked", "captured", "refunded")
+        for event in ("asked", "decided", "captured", "refunded")
     }
     return {**row, "order_id": charge["reference"], "state": state, **times}

@@ -34,9 +34,11 @@ def ledger_row(charge: Charge, now_s: float) -> dict[str, Any]:
     """A charge as it stands in the ledger; null where it did not happen."""
     captured_at_s = charge.captured_at_s
     is_captured = captured_at_s is not None and now_s >= captured_at_s
+    decided_at_s = charge.decides_at_s if charge.closed_at_s is None else charge.closed_at_s
     return {
         **view(charge, charge.status(now_s)),
         "asked_at_s": charge.asked_at_s,
+        "decided_at_s": decided_at_s if now_s >= decided_at_s else None,
         "captured_at_s": captured_at_s if is_captured else None,
         "refunded_at_s": charge.refunded_at_s,
         "closed_at_s": charge.closed_at_s,
