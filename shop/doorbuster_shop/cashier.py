@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from doorbuster_shop.provider_client import (
@@ -12,9 +11,9 @@ from doorbuster_shop.provider_client import (
     ProviderClient,
     ProviderUnavailableError,
 )
-from doorbuster_shop.store import payments as store
 from doorbuster_shop.store.payments import Payment
-from doorbuster_shop.store.reservations import read_reservation
+from doorbuster_shop.store.session import StoreUnavailableError
+from doorbuster_shop.store.store import Store
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 PROVIDER_OUTAGE_MAX_S = 3_600.0
@@ -31,9 +30,9 @@ class Cashier:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, provider: ProviderClient, clock: Callable[[], float]
+        self, store: Store, provider: ProviderClient, clock: Callable[[], float]
     ) -> None:
-        self._db = db
+        self._store = store
         self._provider = provider
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,11 +52,11 @@ class Cashier:
                 await asyncio.wait((task,), timeout=timeout_s)
             finally:
                 self.waiting_count -= 1
-        return store.read_payment(self._db, payment.id)
+        return await self._store.read_payment(payment.id)
 
-    def recover(self) -> int:
+    async def recover(self) -> int:
         """Take up what a shop that died left open, and tell how many payments that is."""
-        left_open = store.open_payments(self._db)
+        left_open = await self._store.open_payments()
         for payment in left_open:
             self._start(payment, is_old=True)
         return len(left_open)
@@ -82,7 +81,7 @@ class Cashier:
         while self._clock() < deadline_s:
             try:
                 await (self._take_up(payment) if is_old else self._charge(payment))
-            except ProviderUnavailableError as error:
+            except (ProviderUnavailableError, StoreUnavailableError) as error:
                 _log.warning("payment %s: %s; asking again in %gs", payment.id, error, retry_s)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
@@ -101,13 +100,13 @@ class Cashier:
         found = await self._provider.find_charge(payment)
         if found is not None and found.status != "processing":
             await self._enter(payment, found)
-        elif found is not None or self._lock_is_live(payment):
+        elif found is not None or await self._lock_is_live(payment):
             await self._charge(payment)
         else:
-            store.settle_expired(self._db, payment.id, self._clock())
+            await self._store.settle_expired(payment.id, self._clock())
 
-    def _lock_is_live(self, payment: Payment) -> bool:
-        reservation = read_reservation(self._db, payment.reservation_id)
+    async def _lock_is_live(self, payment: Payment) -> bool:
+        reservation = await self._store.read_reservation(payment.reservation_id)
         return (
             reservation is not None
             and reservation.state == "locked"
@@ -116,13 +115,13 @@ class Cashier:
 
     async def _enter(self, payment: Payment, found: ChargeAnswer) -> None:
         if found.status != "captured" or found.charge_id is None:
-            store.settle_declined(self._db, payment.id, found.charge_id, self._clock())
+            await self._store.settle_declined(payment.id, found.charge_id, self._clock())
             return
-        settled = store.settle_captured(self._db, payment.id, found.charge_id, self._clock())
+        settled = await self._store.settle_captured(payment.id, found.charge_id, self._clock())
         if settled is not None and settled.state == "refunding":
             await self._refund(settled)
 
     async def _refund(self, payment: Payment) -> None:
         assert payment.charge_id is not None
         await self._provider.refund(payment.charge_id)
-        store.settle_refunded(self._db, payment.id)
+        await self._store.settle_refunded(payment.id)

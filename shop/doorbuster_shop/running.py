@@ -11,8 +11,16 @@ from pathlib import Path
 from doorbuster_shop.child import Child, ShopStartError
 from doorbuster_shop.limits import QUEUE_MAX
 from doorbuster_shop.terms import terms_of, terms_to_json
+from doorbuster_shop.throwaway import (
+    MissingServerError,
+    throwaway_postgresql,
+    throwaway_redis,
+)
 
-__all__ = ["RunningShop", "ShopStartError", "running_shop"]
+__all__ = ["MissingServerError", "RunningShop", "ShopStartError", "running_shop"]
+
+SQLITE, POSTGRESQL, REDIS = "sqlite", "postgresql", "redis"
+"""Words for stores without an address."""
 
 
 class RunningShop:
@@ -61,6 +69,8 @@ def running_shop(
     port: int = 0,
     provider_port: int = 0,
     database_path: Path | None = None,
+    store: str = SQLITE,
+    redis: str | None = None,
     admin_token: str | None = None,
     opens_at_s: float | None = None,
     queue_max: int = QUEUE_MAX,
@@ -69,9 +79,11 @@ def running_shop(
 
     `folder` takes the logs, the provider's journal and, unless database_path is given, the
     database; their names begin like the database's.
+    store is `sqlite`, an address postgresql://..., or `postgresql` for a server of its own that is
+    thrown away at the end; redis is an address redis://... or `redis` likewise.
     opens_at_s is in seconds since the epoch, by default now; /admin/reset changes it. Above
     queue_max waiting requests the shop refuses.
-    Raises: ShopStartError; ScenarioError for a scenario with mistakes.
+    Raises: MissingServerError, ShopStartError; ScenarioError for a scenario with mistakes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     database_path = (database_path or folder / "shop.db").resolve()
@@ -82,6 +94,10 @@ def running_shop(
     shop = Child("shop", "doorbuster_shop.shop_process", Path(f"{stem}.log"))
     token = admin_token or secrets.token_urlsafe(16)
     with ExitStack() as stack:
+        if store == POSTGRESQL:
+            store = stack.enter_context(throwaway_postgresql())
+        if redis == REDIS:
+            redis = stack.enter_context(throwaway_redis())
         for child, wanted_port in ((provider, provider_port), (shop, port)):
             child.start(wanted_port)
             stack.callback(child.stop)
@@ -99,7 +115,8 @@ def running_shop(
         shop.configure(
             {
                 "terms": terms_to_json(terms),
-                "database_path": str(database_path),
+                "store": str(database_path) if store == SQLITE else store,
+                "redis": redis,
                 "provider_url": provider.url,
                 "admin_token": token,
                 "queue_max": queue_max,

@@ -22,7 +22,11 @@ class DatabaseError(Exception):
     """A database that cannot serve this sale; says where and why."""
 
 
-class StoreUnavailableError(Exception):
+class StoreError(Exception):
+    """The database refused what the shop asked of it; nothing was changed."""
+
+
+class StoreUnavailableError(StoreError):
     """The database did not answer, or was too busy: nothing was changed; try again."""
 
 
