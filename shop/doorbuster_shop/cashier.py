@@ -29,9 +29,7 @@ class Cashier:
     idempotency key, so asking again after a lost answer never charges twice.
     """
 
-    def __init__(
-        self, store: Store, provider: ProviderClient, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, provider: ProviderClient, clock: Callable[[], float]) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock

@@ -133,7 +133,7 @@ def _served(
 ) -> Iterator[int]:
     """The port of a server that runs for as long as the block, as somebody without rights."""
     user = _unprivileged_user(name)
-    for attempt in range(1, ATTEMPT_MAX + 1):
+    for _ in range(ATTEMPT_MAX):
         folder = Path(tempfile.mkdtemp(prefix="doorbuster-store-"))
         if user is not None:
             shutil.chown(folder, user)
@@ -156,17 +156,19 @@ def _served(
                 start_new_session=True,
             )
         try:
-            log_text = _wait(process, folder, lambda port=port: answers(port))
+            log_text = _wait(process, folder, port, answers)
             if log_text is None:
                 yield port
                 return
         finally:
             _stop(process)
-    message = f"{name} did not start, {attempt} times; the last time it said:\n{log_text}"
+    message = f"{name} did not start, {ATTEMPT_MAX} times; the last time it said:\n{log_text}"
     raise ShopStartError(message)
 
 
-def _wait(process: subprocess.Popen[bytes], folder: Path, answers: Callable[[], bool]) -> str | None:
+def _wait(
+    process: subprocess.Popen[bytes], folder: Path, port: int, answers: Callable[[int], bool]
+) -> str | None:
     """None as soon as it answers; what it said if it does not."""
     log_path, said = folder / "log", b""
     deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -175,7 +177,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, answers: Callable[[], 
             said = log_path.read_bytes()
         if process.poll() is not None:
             break
-        if answers():
+        if answers(port):
             return None
         time.sleep(_POLL_S)
     return said.decode("utf-8", errors="replace")[-2_000:].strip()

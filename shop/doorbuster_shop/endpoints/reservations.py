@@ -24,9 +24,7 @@ class ReservationEndpoints:
         body = await read_body(request, ReservationRequest)
         wish = Wish(key, body.sku, str(body.account), body.quantity)
         now_s = self._shop.clock()
-        reservation = await self._shop.store.reserve(
-            wish, now_s, self._shop.terms.lock_time_s
-        )
+        reservation = await self._shop.store.reserve(wish, now_s, self._shop.terms.lock_time_s)
         if isinstance(reservation, Refusal):
             return refuse(reservation)
         return answer(

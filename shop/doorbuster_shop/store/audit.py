@@ -27,10 +27,8 @@ async def audit(
     """The whole account. Without the provider's captures, what only it can tell stays None."""
     lapsed_before_s = now_s - release_sweep_s
     rows = await session.all(_ITEM_SQL, (lapsed_before_s, lapsed_before_s))
-    items = [
-        ItemAudit(**{column: _plain(value) for column, value in zip(_COLUMNS, row, strict=True)})
-        for row in rows
-    ]
+    # A sum of PostgreSQL is a Decimal; the model makes whole numbers of it.
+    items = [ItemAudit.model_validate(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
     paid = await session.one(_PAID)
     assert paid is not None
     paid_cents = int(paid[0])
@@ -38,11 +36,6 @@ async def audit(
         return Audit(items=items, paid_cents=paid_cents)
     kept = {row[0] for row in await session.all(_KEPT)}
     return Audit(items=items, paid_cents=paid_cents, **_money(list(captures), kept))
-
-
-def _plain(value: object) -> object:
-    """A sum of PostgreSQL is a Decimal."""
-    return value if isinstance(value, str) else int(value)  # type: ignore[call-overload]
 
 
 def _money(captures: list[Capture], kept: set[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -110,7 +110,8 @@ class RedisCounter:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(self._key)
                 if levels:
-                    pipe.hset(self._key, mapping=dict(levels))
+                    fields: Any = dict(levels)
+                    pipe.hset(self._key, mapping=fields)
                 await pipe.execute()
         except self._lost:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
@@ -114,8 +114,8 @@ class PostgresSession:
 
 
 @cache
-def _translated(sql: str) -> LiteralString:
-    return cast(LiteralString, sql.replace("?", "%s"))
+def _translated(sql: str) -> str:
+    return sql.replace("?", "%s")
 
 
 async def open_postgresql(address: str, strategy: ConditionalUpdate) -> PostgresStore:
@@ -160,10 +160,10 @@ async def _make_tables(address: str, schema: str, *, is_guarded: bool) -> None:
         if row[0] is None:
             tables = schema_sql("postgresql", is_guarded=is_guarded)
             script = f"CREATE SCHEMA {schema}; SET LOCAL search_path = {schema};\n{tables}"
-            await connection.execute(cast(LiteralString, script))
+            await connection.execute(script)
             return
         query = f"SELECT schema_version FROM {schema}.sale"
-        found = await connection.execute(cast(LiteralString, query))
+        found = await connection.execute(query)
         kept = await found.fetchone()
         if kept is not None and kept[0] != SCHEMA_VERSION:
             message = (

@@ -62,10 +62,6 @@ _BY_KEY = "SELECT * FROM reservations WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM reservations WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
 _INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_HELD = """
-SELECT coalesce(sum(quantity), 0) FROM reservations
-WHERE account = ? AND sku = ? AND state IN ('locked', 'sold')
-"""
 _RELEASE = """
 UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
 """
@@ -115,14 +111,13 @@ async def judge(session: Session, wish: Wish, now_s: float) -> Offered | Reserva
     known = await session.one(_BY_KEY, (wish.idempotency_key,))
     if known is not None:
         return _replayed(Reservation._make(known), wish)
-    offered = await read_offered(session, wish.sku)
+    offered = await read_offered(session, wish.sku, wish.account)
     if offered is None:
         return Refusal.UNKNOWN_ITEM
     if now_s < offered.opens_at_s:
         return Refusal.NOT_OPEN
-    held = await session.one(_HELD, (wish.account, wish.sku))
-    assert held is not None
-    if not within_purchase_limit(held[0], wish.quantity, offered.per_account_limit):
+    limit = offered.per_account_limit
+    if not within_purchase_limit(offered.held_units, wish.quantity, limit):
         return Refusal.LIMIT_REACHED
     return offered
 

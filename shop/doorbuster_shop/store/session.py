@@ -30,7 +30,7 @@ class StoreUnavailableError(StoreError):
     """The database did not answer, or was too busy: nothing was changed; try again."""
 
 
-class DuplicateKeyError(Exception):
+class DuplicateKeyError(StoreError):
     """Somebody else has just written a row with this key; nothing was changed."""
 
 

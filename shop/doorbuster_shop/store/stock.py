@@ -19,11 +19,12 @@ class Item(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """The terms of one item."""
+    """The terms of one item for one account, and what that account has of it already."""
 
     price_cents: int
     per_account_limit: int
     opens_at_s: float
+    held_units: int
 
 
 class StockLevel(NamedTuple):
@@ -38,7 +39,13 @@ class StockLevel(NamedTuple):
 Units = tuple[str, int, int]
 """Item, bucket and number of units."""
 
-_OFFERED = "SELECT price_cents, per_account_limit, opens_at_s FROM items, sale WHERE sku = ?"
+_OFFERED = """
+SELECT price_cents, per_account_limit, opens_at_s, (
+    SELECT coalesce(sum(quantity), 0) FROM reservations
+    WHERE account = ? AND reservations.sku = items.sku AND state IN ('locked', 'sold')
+)
+FROM items, sale WHERE sku = ?
+"""
 _ITEM = """
 SELECT sku, price_cents, per_account_limit, opens_at_s,
        (SELECT CAST(sum(available_units) AS BIGINT) FROM stock WHERE stock.sku = items.sku)
@@ -77,9 +84,9 @@ async def read_item(session: Session, sku: str) -> Item | None:
     return None if row is None else Item._make(row)
 
 
-async def read_offered(session: Session, sku: str) -> Offered | None:
+async def read_offered(session: Session, sku: str, account: str) -> Offered | None:
     """The terms of an item without a look at its stock, or None if it is not for sale here."""
-    row = await session.one(_OFFERED, (sku,))
+    row = await session.one(_OFFERED, (account, sku))
     return None if row is None else Offered._make(row)
 
 

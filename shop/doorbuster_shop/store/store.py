@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
 
 from doorbuster.records.audit import Audit
 from doorbuster_shop.store import audit as auditing
@@ -18,15 +17,10 @@ from doorbuster_shop.store.reservations import (
     Reservation,
     Wish,
 )
-from doorbuster_shop.store.session import DuplicateKeyError, Session, StoreUnavailableError
+from doorbuster_shop.store.session import DuplicateKeyError, Session
 from doorbuster_shop.store.stock import Item, StockLevel
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
 from doorbuster_shop.terms import Terms
-
-DUPLICATES_MAX = 3
-"""How often a request may find that another one with its key has come first in this moment."""
-
-_R = TypeVar("_R")
 
 
 class Store(ABC):
@@ -85,13 +79,13 @@ class Store(ABC):
         async with self.reading() as session:
             return await stock.read_item(session, sku)
 
-    async def reserve(
-        self, wish: Wish, now_s: float, lock_time_s: float
-    ) -> Reservation | Refusal:
+    async def reserve(self, wish: Wish, now_s: float, lock_time_s: float) -> Reservation | Refusal:
         """Lock units for a buyer, all or none; the same key again gives the same reservation."""
-        return await _past_duplicates(
-            lambda: self.strategy.reserve(self, wish, now_s, lock_time_s)
-        )
+        try:
+            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
+        except DuplicateKeyError:
+            # Its twin has come first in this very moment, and can be found now.
+            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
 
     async def read_reservation(self, reservation_id: str) -> Reservation | None:
         """One reservation, or None if there is none with this id."""
@@ -100,12 +94,14 @@ class Store(ABC):
 
     async def begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
         """Write a payment down before the provider hears of it; it holds the lock from now on."""
+        try:
+            return await self._begin_payment(offer, now_s)
+        except DuplicateKeyError:
+            return await self._begin_payment(offer, now_s)
 
-        async def begin() -> Payment | Refusal:
-            async with self.transaction() as session:
-                return await payments.begin_payment(session, offer, now_s)
-
-        return await _past_duplicates(begin)
+    async def _begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
+        async with self.transaction() as session:
+            return await payments.begin_payment(session, offer, now_s)
 
     async def read_payment(self, payment_id: str) -> Payment | None:
         """One payment, or None if there is none with this id."""
@@ -180,14 +176,3 @@ class Store(ABC):
         """What the database and, if it answered, the provider say about the sale."""
         async with self.reading() as session:
             return await auditing.audit(session, now_s, release_sweep_s, captures)
-
-
-async def _past_duplicates(attempt: Callable[[], Awaitable[_R]]) -> _R:
-    """Look again when somebody else has just written the same key; now it can be found."""
-    for _ in range(DUPLICATES_MAX):
-        try:
-            return await attempt()
-        except DuplicateKeyError:
-            continue
-    message = f"another request with the same key came first {DUPLICATES_MAX} times"
-    raise StoreUnavailableError(message)

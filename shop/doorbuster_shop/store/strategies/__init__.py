@@ -1,1 +1,1 @@
-"""How a shop may keep its stock, one file a strategy; the name of the file is the scenario's word."""
+"""How a shop may keep its stock: a file a strategy, named by the scenario's word for it."""

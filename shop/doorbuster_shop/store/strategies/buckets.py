@@ -36,7 +36,7 @@ class Buckets(ConditionalUpdate):
 
     async def _look_around(self, session: Session, wish: Wish, own: int) -> int | Refusal:
         """Hold all buckets, always in the same order, so that no two buyers wait in a circle."""
-        levels = dict(await session.all(_ALL, (wish.sku,)))
+        levels: dict[int, int] = dict(await session.all(_ALL, (wish.sku,)))
         if sum(levels.values()) < wish.quantity:
             return Refusal.SOLD_OUT
         around = [(own + step) % BUCKET_COUNT for step in range(BUCKET_COUNT)]

@@ -21,7 +21,7 @@ WHERE sku = ? AND bucket = 0 AND version = ?
 
 
 class Optimistic(ConditionalUpdate):
-    """A version column tells whether somebody was faster. In SQLite, with its one writer, nobody is."""
+    """A version column tells whether somebody was faster. With SQLite's one writer nobody is."""
 
     name: ClassVar[str] = "optimistic"
 
