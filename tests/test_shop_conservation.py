@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -187,8 +188,8 @@ def test_the_store_agrees_with_the_model(
     """Every database, every correct strategy."""
     example_count = {"sqlite": 60, "postgresql": 12}[kept[0]]
     with kept_store(*kept, request) as shop:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            lambda: Sale(shop),
+        run_state_machine_as_test(
+            cast(type[RuleBasedStateMachine], lambda: Sale(shop)),
             settings=settings(
                 max_examples=example_count,
                 stateful_step_count=40,

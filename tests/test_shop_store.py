@@ -21,7 +21,8 @@ from doorbuster_shop.terms import Terms, terms_from_json, terms_to_json
 @pytest.fixture(params=on(CORRECT))
 def shop(request: pytest.FixtureRequest) -> Iterator[Kept]:
     """Each store in turn; a clock that the test turns."""
-    with kept_store(*request.param, request) as kept:
+    database, strategy = request.param
+    with kept_store(database, strategy, request) as kept:
         yield kept
 
 
