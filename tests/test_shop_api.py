@@ -63,6 +63,7 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert sorted(document["paths"]) == [
         "/admin/audit",
+        "/admin/orders",
         "/admin/reservations/{reservation_id}/cancel",
         "/admin/reset",
         "/admin/stock",
