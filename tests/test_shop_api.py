@@ -121,6 +121,8 @@ def test_every_answer_is_as_documented(http: httpx.Client, admin: dict[str, str]
     check("/admin/stock", "get", "/admin/stock", headers=admin)
     check("/admin/stock", "get", "/admin/stock")
     check("/admin/audit", "get", "/admin/audit", headers=admin)
+    check("/admin/orders", "get", "/admin/orders", headers=admin)
+    check("/admin/orders", "get", "/admin/orders")
     check(cancel, "post", "/admin/reservations/none/cancel", headers=admin)
     check(cancel, "post", f"/admin/reservations/{told['reservation_id']}/cancel", headers=admin)
     check(no_pay, "post", pay_url, json=channel, headers=OTHER_KEY)

@@ -8,19 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from click.testing import CliRunner
+from tests.conftest import SMALL, merged
 
 from doorbuster import exit_codes
 from doorbuster.cli.main import main
 from doorbuster_shop import throwaway
 from doorbuster_shop.throwaway import MissingServerError
-from tests.conftest import SMALL, merged
 
 DEMO = Path(__file__).resolve().parents[1] / "scenarios" / "demo.yaml"
 
@@ -38,10 +40,18 @@ def until_gone(address: str, folder: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder like /tmp: the server's own user may go in, make a folder and remove it."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o1777)
+        yield Path(name)
+
+
 @pytest.mark.services
 @pytest.mark.parametrize("kind", ["postgresql", "redis"])
 def test_a_server_goes_with_its_parent(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, public_folder: Path, request: pytest.FixtureRequest
 ) -> None:
     """Also when the parent is killed: no process, no folder stays."""
     request.getfixturevalue(f"{kind}_address")  # Skips where there is no such server.
@@ -50,34 +60,26 @@ def test_a_server_goes_with_its_parent(
         f"with throwaway.throwaway_{kind}() as address:\n"
         "    print(address, flush=True); time.sleep(60)"
     )
-    tmp_path.chmod(0o755)
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": _public(tmp_path)},
+        env={**os.environ, "TMPDIR": str(public_folder)},
     )
     assert parent.stdout is not None
     address = parent.stdout.readline().strip()
     assert is_listening(address)
+    assert any(public_folder.glob("doorbuster-store-*"))
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until_gone(address, tmp_path)
-
-
-def _public(folder: Path) -> str:
-    """A folder into which the server's own user may go, with all above it."""
-    for path in (folder, *folder.parents):
-        if path.owner() == folder.owner() and path != path.parent and not path.stat().st_mode & 0o1:
-            path.chmod(path.stat().st_mode | 0o11)
-    return str(folder)
+    until_gone(address, public_folder)
 
 
 @pytest.fixture
 def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without PostgreSQL and Redis."""
-    monkeypatch.setattr(throwaway.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(throwaway, "POSTGRESQL_FOLDERS", ())
 
 
@@ -128,7 +130,7 @@ def scenario(folder: Path, strategy: str) -> Path:
 @pytest.mark.live
 @pytest.mark.services
 @pytest.mark.parametrize(
-    ("strategy", "others"), [("row_lock", []), ("prededuct", ["--redis"])], ids=lambda x: str(x)
+    ("strategy", "others"), [("row_lock", []), ("prededuct", ["--redis"])], ids=str
 )
 def test_one_command_serves_on_postgresql(
     tmp_path: Path, postgresql_address: str, redis_address: str, strategy: str, others: list[str]
@@ -154,6 +156,9 @@ def test_one_command_serves_on_postgresql(
         offer = {"channel": "card", "means": "m"}
         paid = http.post(url, json=offer, headers={"Idempotency-Key": "p"})
         assert paid.status_code in (200, 402)
+        strange = {**wish, "account": "a\0b"}
+        refused = http.post("/reservations", json=strange, headers={"Idempotency-Key": "strange"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "malformed")
         [order] = http.get("/admin/orders", headers=admin).json()["orders"]
         assert order["order_id"] == made.json()["reservation_id"]
         assert order["state"] == ("sold" if paid.status_code == 200 else "locked")

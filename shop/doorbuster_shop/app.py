@@ -24,7 +24,7 @@ from doorbuster_shop.limits import RETRY_AFTER_S
 from doorbuster_shop.metrics import Metrics
 from doorbuster_shop.openapi import openapi_document
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.session import StoreUnavailableError
+from doorbuster_shop.store.session import StoreUnavailableError, UnstorableTextError
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ def shop_app(
             ProblemError: on_problem,
             HTTPException: _on_http_exception,
             StoreUnavailableError: _on_unavailable_store,
+            UnstorableTextError: _on_unstorable_text,
             Exception: _on_crash,
         },
     )
@@ -112,6 +113,10 @@ async def _on_unavailable_store(_request: Request, error: Exception) -> Response
     _log.warning("%s", error)
     message = "the database has no time for this request; come back later"
     return problem(503, "overloaded", message, {"retry-after": str(RETRY_AFTER_S)})
+
+
+async def _on_unstorable_text(_request: Request, error: Exception) -> Response:
+    return problem(422, "malformed", str(error))
 
 
 async def _on_crash(_request: Request, _error: Exception) -> Response:

@@ -20,6 +20,7 @@ from doorbuster_shop.store.session import (
     Session,
     StoreError,
     StoreUnavailableError,
+    UnstorableTextError,
     Values,
     schema_sql,
 )
@@ -68,6 +69,8 @@ class PostgresStore(Store):
                     yield PostgresSession(connection)
         except UniqueViolation as error:
             raise DuplicateKeyError(str(error)) from error
+        except psycopg.DataError as error:
+            raise UnstorableTextError(str(error)) from error
         except (psycopg.OperationalError, PoolTimeout) as error:
             message = f"PostgreSQL: {type(error).__name__}: {error}"
             raise StoreUnavailableError(message) from error

@@ -30,6 +30,10 @@ class StoreUnavailableError(StoreError):
     """The database did not answer, or was too busy: nothing was changed; try again."""
 
 
+class UnstorableTextError(StoreError):
+    """Text that this database cannot hold, such as a NUL character in PostgreSQL."""
+
+
 class DuplicateKeyError(StoreError):
     """Somebody else has just written a row with this key; nothing was changed."""
 
