@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from doorbuster_shop.provider_client import (
@@ -12,9 +11,9 @@ from doorbuster_shop.provider_client import (
     ProviderClient,
     ProviderUnavailableError,
 )
-from doorbuster_shop.store import payments as store
 from doorbuster_shop.store.payments import Payment
-from doorbuster_shop.store.reservations import read_reservation
+from doorbuster_shop.store.session import StoreUnavailableError
+from doorbuster_shop.store.store import Store
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 PROVIDER_OUTAGE_MAX_S = 3_600.0
@@ -30,10 +29,8 @@ class Cashier:
     idempotency key, so asking again after a lost answer never charges twice.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, provider: ProviderClient, clock: Callable[[], float]
-    ) -> None:
-        self._db = db
+    def __init__(self, store: Store, provider: ProviderClient, clock: Callable[[], float]) -> None:
+        self._store = store
         self._provider = provider
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,11 +50,11 @@ class Cashier:
                 await asyncio.wait((task,), timeout=timeout_s)
             finally:
                 self.waiting_count -= 1
-        return store.read_payment(self._db, payment.id)
+        return await self._store.read_payment(payment.id)
 
-    def recover(self) -> int:
+    async def recover(self) -> int:
         """Take up what a shop that died left open, and tell how many payments that is."""
-        left_open = store.open_payments(self._db)
+        left_open = await self._store.open_payments()
         for payment in left_open:
             self._start(payment, is_old=True)
         return len(left_open)
@@ -80,9 +77,9 @@ class Cashier:
         if self._tasks.get(payment_id) is task:
             del self._tasks[payment_id]
 
-    def told(self, payment_id: str, found: ChargeAnswer) -> None:
+    async def told(self, payment_id: str, found: ChargeAnswer) -> None:
         """Settle by a notification; returns once the database has it. Told twice is told once."""
-        settled = self._settle(payment_id, found)
+        settled = await self._settle(payment_id, found)
         if settled is None or settled.state == "pending":
             return
         # Nobody needs the answer any more that the task may still be waiting for.
@@ -99,8 +96,8 @@ class Cashier:
         while self._clock() < deadline_s:
             try:
                 await (self._take_up(payment) if is_old else self._charge(payment))
-            except ProviderUnavailableError as error:
-                wait_s = max(retry_s, error.retry_after_s)
+            except (ProviderUnavailableError, StoreUnavailableError) as error:
+                wait_s = max(retry_s, getattr(error, "retry_after_s", 0.0))
                 _log.warning("payment %s: %s; asking again in %gs", payment.id, error, wait_s)
                 await asyncio.sleep(wait_s)
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
@@ -114,7 +111,7 @@ class Cashier:
 
     async def _take_up(self, payment: Payment) -> None:
         """Ask before charging: the buyer of an old payment may be gone, and the lock with it."""
-        known = store.read_payment(self._db, payment.id)
+        known = await self._store.read_payment(payment.id)
         if known is None:
             return  # The sale was reset.
         if known.state == "refunding":
@@ -123,7 +120,7 @@ class Cashier:
         found = await self._provider.find_charge(payment)
         if found is not None and found.status != "processing":
             await self._enter(payment, found)
-        elif found is not None or self._lock_is_live(payment):
+        elif found is not None or await self._lock_is_live(payment):
             await self._charge(payment)
         else:
             await self._drop(payment)
@@ -135,12 +132,12 @@ class Cashier:
         """
         found = await self._provider.close_charge(payment)
         if found.status == "closed":
-            store.settle_expired(self._db, payment.id, self._clock())
+            await self._store.settle_expired(payment.id, self._clock())
         else:
             await self._enter(payment, found)
 
-    def _lock_is_live(self, payment: Payment) -> bool:
-        reservation = read_reservation(self._db, payment.reservation_id)
+    async def _lock_is_live(self, payment: Payment) -> bool:
+        reservation = await self._store.read_reservation(payment.reservation_id)
         return (
             reservation is not None
             and reservation.state == "locked"
@@ -148,18 +145,18 @@ class Cashier:
         )
 
     async def _enter(self, payment: Payment, found: ChargeAnswer) -> None:
-        settled = self._settle(payment.id, found)
+        settled = await self._settle(payment.id, found)
         if settled is not None and settled.state == "refunding":
             await self._refund(settled)
 
-    def _settle(self, payment_id: str, found: ChargeAnswer) -> Payment | None:
+    async def _settle(self, payment_id: str, found: ChargeAnswer) -> Payment | None:
         """Write down what became of a payment. Anything but a capture is as good as declined."""
         now_s = self._clock()
         if found.status == "captured" and found.charge_id is not None:
-            return store.settle_captured(self._db, payment_id, found.charge_id, now_s)
-        return store.settle_declined(self._db, payment_id, found.charge_id, now_s)
+            return await self._store.settle_captured(payment_id, found.charge_id, now_s)
+        return await self._store.settle_declined(payment_id, found.charge_id, now_s)
 
     async def _refund(self, payment: Payment) -> None:
         assert payment.charge_id is not None
         await self._provider.refund(payment.charge_id)
-        store.settle_refunded(self._db, payment.id)
+        await self._store.settle_refunded(payment.id)

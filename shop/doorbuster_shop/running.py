@@ -13,8 +13,16 @@ from doorbuster_shop.child import Child, ShopStartError
 from doorbuster_shop.limits import QUEUE_MAX
 from doorbuster_shop.provider.running import Mail, provider_child, provider_settings
 from doorbuster_shop.terms import terms_of, terms_to_json
+from doorbuster_shop.throwaway import (
+    MissingServerError,
+    throwaway_postgresql,
+    throwaway_redis,
+)
 
-__all__ = ["RunningShop", "ShopStartError", "running_shop"]
+__all__ = ["MissingServerError", "RunningShop", "ShopStartError", "running_shop"]
+
+SQLITE, POSTGRESQL, REDIS = "sqlite", "postgresql", "redis"
+"""Words for stores without an address."""
 
 PROVIDER_ANSWER_S = 5.0
 """How long a provider that runs already may take to say that it does."""
@@ -73,6 +81,8 @@ def running_shop(
     port: int = 0,
     provider_port: int = 0,
     database_path: Path | None = None,
+    store: str = SQLITE,
+    redis: str | None = None,
     admin_token: str | None = None,
     opens_at_s: float | None = None,
     queue_max: int = QUEUE_MAX,
@@ -84,11 +94,13 @@ def running_shop(
 
     `folder` takes the logs, the provider's journal and, unless database_path is given, the
     database; their names begin like the database's.
+    store is `sqlite`, an address postgresql://..., or `postgresql` for a server of its own that is
+    thrown away at the end; redis is an address redis://... or `redis` likewise.
     opens_at_s is in seconds since the epoch, by default now; /admin/reset changes it. Above
     queue_max waiting requests the shop refuses. With provider_url the shop uses that provider,
     which must run already, and no other is started. notify_secret is shared by shop and provider
     (default: a new one); notify_time_scale stretches the provider's schedules of notifications.
-    Raises: ShopStartError; ScenarioError for a scenario with mistakes.
+    Raises: MissingServerError, ShopStartError; ScenarioError for a scenario with mistakes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     database_path = (database_path or folder / "shop.db").resolve()
@@ -99,6 +111,10 @@ def running_shop(
     secret = notify_secret or secrets.token_urlsafe(16)
     opens_at_s = time.time() if opens_at_s is None else opens_at_s
     with ExitStack() as stack:
+        if store == POSTGRESQL:
+            store = stack.enter_context(throwaway_postgresql())
+        if redis == REDIS:
+            redis = stack.enter_context(throwaway_redis())
         for child, wanted_port in ((provider, provider_port), (shop, port)):
             if child is not None:
                 child.start(wanted_port)
@@ -124,7 +140,8 @@ def running_shop(
         shop.configure(
             {
                 "terms": terms_to_json(terms),
-                "database_path": str(database_path),
+                "store": str(database_path) if store == SQLITE else store,
+                "redis": redis,
                 "provider_url": provider_url,
                 "admin_token": token,
                 "queue_max": queue_max,

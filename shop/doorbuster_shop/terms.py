@@ -29,6 +29,7 @@ class Terms:
     payment_timeout_s: float
     channels: tuple[str, ...]
     currency: str
+    strategy: str = "conditional_update"
 
 
 def terms_of(scenario: Scenario) -> Terms:
@@ -44,6 +45,7 @@ def terms_of(scenario: Scenario) -> Terms:
         payment_timeout_s=scenario.payments.timeout,
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
+        strategy=shop.strategy,
     )
 
 

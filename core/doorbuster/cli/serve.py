@@ -20,6 +20,9 @@ from doorbuster.cli.console import (
 )
 from doorbuster.cli.running import PORT, opening, watch
 
+_POSTGRESQL = ("postgresql://", "postgres://")
+_REDIS = ("redis://", "rediss://", "unix://")
+
 
 @click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
 @scenario_argument
@@ -58,6 +61,21 @@ from doorbuster.cli.running import PORT, opening, watch
     help="Keep the sale in this SQLite file, or go on with the one in it. Default: forget it.",
 )
 @click.option(
+    "--store",
+    default="sqlite",
+    show_default=True,
+    metavar="sqlite|postgresql[://...]",
+    help="Where the shop keeps its sale. postgresql without an address starts a server of its own"
+    " and throws it away at the end.",
+)
+@click.option(
+    "--redis",
+    is_flag=False,
+    flag_value="redis",
+    metavar="[redis://...]",
+    help="Redis for the strategy prededuct; without an address a server of its own, likewise.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
     help="Decides which payments the provider declines and how long it takes.",
 )  # fmt: skip
@@ -79,20 +97,23 @@ def command(
     notify_secret: str | None,
     time_scale: float,
     database_path: Path | None,
+    store: str,
+    redis: str | None,
     seed: int,
     opens_in: str,
     admin_token: str | None,
     as_json: bool,
 ) -> None:
     """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
-    from doorbuster_shop.running import ShopStartError, running_shop
+    from doorbuster_shop.running import MissingServerError, ShopStartError, running_shop
 
+    _check_store(store, redis, database_path)
     opens_at_s = opening(opens_in)
     if provider_url is not None:
         provider_url = checked_url(provider_url, allow_hosts, "--provider")
     if database_path:
         _check_folder(database_path)
-    news = _database_news(database_path)
+    news = [_database_news(store, database_path), *([_redis_news(redis)] if redis else [])]
     with ExitStack() as stack:
         folder = (
             database_path.resolve().parent
@@ -108,6 +129,8 @@ def command(
                     port=port,
                     provider_port=provider_port,
                     database_path=database_path,
+                    store=store,
+                    redis=redis,
                     admin_token=admin_token,
                     opens_at_s=opens_at_s,
                     provider_url=provider_url,
@@ -115,10 +138,13 @@ def command(
                     notify_time_scale=time_scale,
                 )
             )
+        except MissingServerError as error:
+            stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
         _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
-        say(news)
+        for sentence in news:
+            say(sentence)
         token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
         say(
             f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
@@ -134,13 +160,39 @@ def _check_folder(database_path: Path) -> None:
         stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
 
 
-def _database_news(database_path: Path | None) -> str:
+def _check_store(store: str, redis: str | None, database_path: Path | None) -> None:
+    """A mistyped word must not become a file of that name."""
+    if store not in ("sqlite", "postgresql") and not store.startswith(_POSTGRESQL):
+        stop(
+            exit_codes.USAGE,
+            f"--store: unknown store (got {store!r}); allowed: sqlite, postgresql, postgresql://...",
+        )
+    if redis not in (None, "redis") and not str(redis).startswith(_REDIS):
+        stop(
+            exit_codes.USAGE,
+            f"--redis: no address (got {redis!r}); allowed: none, or redis://...",
+        )
+    if database_path and store != "sqlite":
+        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
+
+
+def _database_news(store: str, database_path: Path | None) -> str:
     """Whether a sale begins or goes on; to be asked before the shop opens its database."""
+    if store == "postgresql":
+        return "Database: a PostgreSQL server of its own, thrown away at the end."
+    if store != "sqlite":
+        return f"Database: PostgreSQL at {store.rpartition('@')[2].removeprefix('postgresql://')}."
     if database_path is None:
         return "Database: in a temporary folder, forgotten at the end."
     if database_path.is_file() and database_path.stat().st_size:
         return f"Database: {database_path}, continued; its sale goes on."
     return f"Database: {database_path}, new."
+
+
+def _redis_news(redis: str) -> str:
+    if redis == "redis":
+        return "Redis: a server of its own, thrown away at the end."
+    return f"Redis: at {redis.rpartition('@')[2].removeprefix('redis://')}."
 
 
 def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from doorbuster_shop.answers import ProblemError, answer, require_token
 from doorbuster_shop.provider_client import ProviderUnavailableError
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.stock import opening_s
 
 
 class BookEndpoints:
@@ -27,7 +26,7 @@ class BookEndpoints:
         except ProviderUnavailableError as error:
             message = f"the payment provider does not answer ({error}); try again"
             raise ProblemError(502, "provider_unavailable", message) from None
-        opens_at_s = opening_s(self._shop.db)
+        opens_at_s = await self._shop.store.opening_s()
         return answer({"charges": [_row(charge, opens_at_s) for charge in ledger]})
 
 
