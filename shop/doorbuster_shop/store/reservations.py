@@ -108,10 +108,11 @@ async def reserve(
 
 async def judge(session: Session, wish: Wish, now_s: float) -> Offered | Reservation | Refusal:
     """All that is asked before the stock: the item's terms if the wish may have units of it."""
-    known = await session.one(_BY_KEY, (wish.idempotency_key,))
-    if known is not None:
-        return _replayed(Reservation._make(known), wish)
-    offered = await read_offered(session, wish.sku, wish.account)
+    offered = await read_offered(session, wish.sku, wish.account, wish.idempotency_key)
+    if offered is None or offered.is_known_key:
+        known = await session.one(_BY_KEY, (wish.idempotency_key,))
+        if known is not None:
+            return _replayed(Reservation._make(known), wish)
     if offered is None:
         return Refusal.UNKNOWN_ITEM
     if now_s < offered.opens_at_s:

@@ -19,12 +19,13 @@ class Item(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """The terms of one item for one account, and what that account has of it already."""
+    """The terms of one item for one wish, and what there is of its account and key already."""
 
     price_cents: int
     per_account_limit: int
     opens_at_s: float
     held_units: int
+    is_known_key: bool | int
 
 
 class StockLevel(NamedTuple):
@@ -40,10 +41,10 @@ Units = tuple[str, int, int]
 """Item, bucket and number of units."""
 
 _OFFERED = """
-SELECT price_cents, per_account_limit, opens_at_s, (
-    SELECT coalesce(sum(quantity), 0) FROM reservations
-    WHERE account = ? AND reservations.sku = items.sku AND state IN ('locked', 'sold')
-)
+SELECT price_cents, per_account_limit, opens_at_s,
+       (SELECT coalesce(sum(quantity), 0) FROM reservations
+        WHERE account = ? AND reservations.sku = items.sku AND state IN ('locked', 'sold')),
+       EXISTS (SELECT 1 FROM reservations WHERE idempotency_key = ?)
 FROM items, sale WHERE sku = ?
 """
 _ITEM = """
@@ -84,9 +85,9 @@ async def read_item(session: Session, sku: str) -> Item | None:
     return None if row is None else Item._make(row)
 
 
-async def read_offered(session: Session, sku: str, account: str) -> Offered | None:
-    """The terms of an item without a look at its stock, or None if it is not for sale here."""
-    row = await session.one(_OFFERED, (account, sku))
+async def read_offered(session: Session, sku: str, account: str, key: str) -> Offered | None:
+    """All that is asked before the stock, in one statement; None if the item is not for sale."""
+    row = await session.one(_OFFERED, (account, key, sku))
     return None if row is None else Offered._make(row)
 
 
