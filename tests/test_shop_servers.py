@@ -22,6 +22,7 @@ from tests.conftest import SMALL, merged
 from doorbuster import exit_codes
 from doorbuster.cli.main import main
 from doorbuster_shop import throwaway
+from doorbuster_shop.child import ShopStartError
 from doorbuster_shop.throwaway import MissingServerError
 
 DEMO = Path(__file__).resolve().parents[1] / "scenarios" / "demo.yaml"
@@ -74,6 +75,21 @@ def test_a_server_goes_with_its_parent(
     parent.wait()
     parent.stdout.close()
     until_gone(address, public_folder)
+
+
+@pytest.mark.services
+def test_a_server_that_does_not_start_is_quoted(
+    monkeypatch: pytest.MonkeyPatch, redis_address: str
+) -> None:
+    """Its last words, after more than one attempt; nothing stays behind."""
+    taken = int(redis_address.rpartition(":")[2].partition("/")[0])
+    monkeypatch.setattr(throwaway, "_free_port", lambda: taken)
+    # Whoever has the port answers to Redis' question, but not to PostgreSQL's.
+    with (
+        pytest.raises(ShopStartError, match=r"PostgreSQL did not start, 3 times(?s:.*)in use"),
+        throwaway.throwaway_postgresql(),
+    ):
+        pass
 
 
 @pytest.fixture

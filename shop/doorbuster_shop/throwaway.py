@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from doorbuster_shop.child import HOST, START_TIMEOUT_S, STOP_TIMEOUT_S, ShopStartError
 
@@ -22,6 +23,7 @@ ATTEMPT_MAX = 3
 """Somebody else may take the free port before the server does."""
 
 _POLL_S = 0.02
+_LOG_TAIL_CHARS = 2_000
 _NOBODY = "nobody"
 # Ends the server when stdin closes, which is when the parent goes, however it goes; and tidies up.
 _GUARD = """
@@ -29,8 +31,9 @@ folder=$1; shift
 exec 3<&0
 "$@" </dev/null 3<&- & server=$!
 { cat <&3 >/dev/null; kill -INT "$server" 2>/dev/null; } &
+watch=$!
 wait "$server"; code=$?
-[ -e /proc/$$ ] && kill $! 2>/dev/null
+kill "$watch" 2>/dev/null
 rm -rf -- "$folder"
 exit $code
 """
@@ -143,7 +146,7 @@ def _served(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        with (folder / "log").open("wb") as log:
+        with (folder / "log").open("w+b") as log:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARD, "sh", str(folder), *command],
                 stdin=subprocess.PIPE,
@@ -155,32 +158,28 @@ def _served(
                 extra_groups=None if user is None else [],
                 start_new_session=True,
             )
-        try:
-            log_text = _wait(process, folder, port, answers)
-            if log_text is None:
-                yield port
-                return
-        finally:
-            _stop(process)
-    message = f"{name} did not start, {ATTEMPT_MAX} times; the last time it said:\n{log_text}"
+            try:
+                said = _wait(process, log, port, answers)
+                if said is None:
+                    yield port
+                    return
+            finally:
+                _stop(process)
+    message = f"{name} did not start, {ATTEMPT_MAX} times; the last time it said:\n{said}"
     raise ShopStartError(message)
 
 
 def _wait(
-    process: subprocess.Popen[bytes], folder: Path, port: int, answers: Callable[[int], bool]
+    process: subprocess.Popen[bytes], log: BinaryIO, port: int, answers: Callable[[int], bool]
 ) -> str | None:
     """None as soon as it answers; what it said if it does not."""
-    log_path, said = folder / "log", b""
     deadline_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        if log_path.exists():
-            said = log_path.read_bytes()
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline_s and process.poll() is None:
         if answers(port):
             return None
         time.sleep(_POLL_S)
-    return said.decode("utf-8", errors="replace")[-2_000:].strip()
+    log.seek(0)  # Its folder may be gone by now; what we hold open is not.
+    return log.read().decode("utf-8", errors="replace")[-_LOG_TAIL_CHARS:].strip()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -217,7 +216,7 @@ def _run(command: list[str], folder: Path, user: str | None) -> None:
         check=False,
     )
     if done.returncode:
-        message = f"{command[0]} failed: {done.stderr.strip()[-2_000:]}"
+        message = f"{command[0]} failed: {done.stderr.strip()[-_LOG_TAIL_CHARS:]}"
         raise ShopStartError(message)
 
 

@@ -142,7 +142,11 @@ async def open_postgresql(address: str, strategy: ConditionalUpdate) -> Postgres
             timeout=CONNECTION_WAIT_S,
             open=False,
         )
-        await pool.open(wait=True, timeout=2 * CONNECT_TIMEOUT_S)
+        try:
+            await pool.open(wait=True, timeout=2 * CONNECT_TIMEOUT_S)
+        except PoolTimeout:
+            await pool.close()
+            raise
     except (psycopg.Error, PoolTimeout) as error:
         message = f"{_without_password(address)}: cannot be opened as a shop database ({error})"
         raise DatabaseError(message) from None
