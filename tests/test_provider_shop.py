@@ -30,6 +30,11 @@ class Buyer:
         self.http = httpx.Client(base_url=running.url, timeout=20)
         self._token = {"Authorization": f"Bearer {running.admin_token}"}
 
+    def begin(self) -> None:
+        """Open the sale now, for the shop and for its provider's outages."""
+        reset = {"opens_at_epoch_s": time.time()}
+        assert self.http.post("/admin/reset", json=reset, headers=self._token).status_code == 200
+
     def reserve(self, account: int) -> str:
         wish = {"sku": "console", "quantity": 1, "account": account}
         reply = self.http.post(
@@ -190,6 +195,7 @@ def test_an_outage_is_outlasted_while_the_lock_lives(tmp_path: Path) -> None:
     """Refused charges are tried again, under the same key, until the channel is back."""
     outage = {"start": "0s", "duration": "1500ms"}
     with shop_with(tmp_path, {"outages": [outage]}, terms={"lock_time": "60s"}) as (_, buyer):
+        buyer.begin()
         told = buyer.pay(buyer.reserve(1))
         assert (told.status_code, told.json()["status"]) == (200, "paid")
         [row] = buyer.ask("/admin/charges")["charges"]

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 
 from doorbuster_shop.cashier import Cashier
+from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import ProviderClient
 from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX, release_lapsed
 from doorbuster_shop.store.stock import opening_s
@@ -42,7 +43,9 @@ class Shop:
     async def open(self, provider_url: str) -> None:
         """Go on with the sale in the database, payments in flight included."""
         self.provider = ProviderClient(provider_url)
-        self.cashier = Cashier(self.db, self.provider, self.clock)
+        self.cashier = Cashier(
+            self.db, self.provider, self.clock, Failover(self.provider, dict(self.terms.failover))
+        )
         self.cashier.recover()
         self.restart_sweep()
 

@@ -29,6 +29,8 @@ class Terms:
     payment_timeout_s: float
     channels: tuple[str, ...]
     currency: str
+    failover: tuple[tuple[str, str], ...] = ()
+    """Channel and the one that takes its payments while it is out."""
 
 
 def terms_of(scenario: Scenario) -> Terms:
@@ -44,6 +46,11 @@ def terms_of(scenario: Scenario) -> Terms:
         payment_timeout_s=scenario.payments.timeout,
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
+        failover=tuple(
+            (channel.name, channel.failover_to)
+            for channel in scenario.payments.channels
+            if channel.failover_to is not None
+        ),
     )
 
 

@@ -49,5 +49,5 @@ class WebhookEndpoints:
             raise ProblemError(401, "bad_signature", wrong)
         told = parsed(body, Notification)
         found = ChargeAnswer(told.charge.charge_id, told.charge.status)
-        shop.cashier.told(told.charge.idempotency_key, found)
+        await shop.cashier.told(told.charge.idempotency_key, found)
         return answer({"id": told.id})
