@@ -33,6 +33,10 @@ def test_a_breaker_opens_tries_and_closes() -> None:
     breaker.probed_well()
     assert breaker.state == "half_open"
     assert [breaker.lets_pass() for _ in range(3)] == [True, False, False]
+    breaker.probed_well()
+    assert [breaker.lets_pass() for _ in range(2)] == [True, False], (
+        "the next probe, the next trial"
+    )
     assert breaker.failed()
     assert not breaker.lets_pass()
     breaker.probed_well()

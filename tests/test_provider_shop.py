@@ -170,6 +170,27 @@ def test_money_that_comes_after_the_lock_is_gone_is_given_back(tmp_path: Path) -
         assert buyer.stock["sold"] == 0
 
 
+def test_a_refund_in_an_outage_is_not_hammered(tmp_path: Path) -> None:
+    """Told of a capture after its lock is gone, in an outage: asked again at growing intervals."""
+    late = {"webhooks": {"late_fraction": 1, "late_by": "3500ms", "duplicate_fraction": 0}}
+    outage = {"outages": [{"start": "3s", "duration": "4s"}]}
+    with shop_with(tmp_path, SILENT | late | outage) as (running, buyer):
+        buyer.begin()
+        order = buyer.reserve(1)
+        with pytest.raises(httpx.ReadTimeout):
+            buyer.http.post(
+                f"/reservations/{order}/payments",
+                json={"channel": "card", "means": "test-1-0"},
+                headers={"Idempotency-Key": "p"},
+                timeout=0.3,
+            )
+        buyer.cancel(order)
+        ledger = f"{running.provider_url}/ledger"
+        until(lambda: httpx.get(ledger).json()["refunded_count"] == 1, "the refund")
+        log = Path(tmp_path / "shop" / "shop.log").read_text("utf-8")
+        assert 1 <= log.count("POST /refunds: answered 503") <= 8
+
+
 def test_the_charges_of_the_books_count_from_the_opening(tmp_path: Path) -> None:
     """GET /admin/charges: the CHARGES table of the run folder; 401 without the token."""
     opens_at_s = time.time() - 100

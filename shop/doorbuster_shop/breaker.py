@@ -15,7 +15,8 @@ State = Literal["closed", "open", "half_open"]
 class Breaker:
     """Closed, all pass; open, none do, until a probe finds the channel well.
 
-    Then, half open, one passes as a trial: its success closes the breaker, its failure opens it.
+    Then, half open, one passes after each good probe, as a trial: its success closes the breaker,
+    its failure opens it.
     """
 
     state: State = "closed"
@@ -23,7 +24,7 @@ class Breaker:
     _trial_is_out: bool = False
 
     def lets_pass(self) -> bool:
-        """Whether the next payment may be sent; half open, this hands out the one trial."""
+        """Whether the next payment may be sent; half open, this hands out a trial."""
         if self.state == "half_open" and not self._trial_is_out:
             self._trial_is_out = True
             return True
@@ -43,6 +44,9 @@ class Breaker:
         return opens
 
     def probed_well(self) -> None:
-        """The provider says that the channel works again."""
-        if self.state == "open":
+        """The provider says that the channel works: there may be a trial.
+
+        A trial that was handed out and then not needed is so replaced by the next.
+        """
+        if self.state != "closed":
             self.state, self._trial_is_out = "half_open", False

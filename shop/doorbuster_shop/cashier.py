@@ -133,6 +133,8 @@ class Cashier:
             return doing.result() if doing.done() else None
         finally:
             doing.cancel()
+            if news.done():  # Heard; the next wait, such as one for a refund, is a real one again.
+                self._news[payment_id] = asyncio.get_running_loop().create_future()
 
     async def _charge(self, payment: Payment) -> None:
         try:

@@ -15,7 +15,7 @@ from doorbuster_shop.breaker import Breaker
 from doorbuster_shop.provider_client import ProviderClient, ProviderUnavailableError
 
 PROBE_S = 1.0
-"""How often the provider is asked about channels whose breaker is open."""
+"""How often the provider is asked about channels whose breaker is not closed."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Failover:
                 self._probing = asyncio.get_running_loop().create_task(self._probe())
 
     async def _probe(self) -> None:
-        """Ask until no breaker is open."""
-        while "open" in self.states.values():
+        """Ask until all breakers are closed."""
+        while set(self.states.values()) != {"closed"}:
             await asyncio.sleep(PROBE_S)
             try:
                 out = await self._provider.channels_out()
