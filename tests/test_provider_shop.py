@@ -30,6 +30,11 @@ class Buyer:
         self.http = httpx.Client(base_url=running.url, timeout=20)
         self._token = {"Authorization": f"Bearer {running.admin_token}"}
 
+    def begin(self) -> None:
+        """Open the sale now, for the shop and for its provider's outages."""
+        reset = {"opens_at_epoch_s": time.time()}
+        assert self.http.post("/admin/reset", json=reset, headers=self._token).status_code == 200
+
     def reserve(self, account: int) -> str:
         wish = {"sku": "console", "quantity": 1, "account": account}
         reply = self.http.post(
@@ -165,6 +170,27 @@ def test_money_that_comes_after_the_lock_is_gone_is_given_back(tmp_path: Path) -
         assert buyer.stock["sold"] == 0
 
 
+def test_a_refund_in_an_outage_is_not_hammered(tmp_path: Path) -> None:
+    """Told of a capture after its lock is gone, in an outage: asked again at growing intervals."""
+    late = {"webhooks": {"late_fraction": 1, "late_by": "3500ms", "duplicate_fraction": 0}}
+    outage = {"outages": [{"start": "3s", "duration": "4s"}]}
+    with shop_with(tmp_path, SILENT | late | outage) as (running, buyer):
+        buyer.begin()
+        order = buyer.reserve(1)
+        with pytest.raises(httpx.ReadTimeout):
+            buyer.http.post(
+                f"/reservations/{order}/payments",
+                json={"channel": "card", "means": "test-1-0"},
+                headers={"Idempotency-Key": "p"},
+                timeout=0.3,
+            )
+        buyer.cancel(order)
+        ledger = f"{running.provider_url}/ledger"
+        until(lambda: httpx.get(ledger).json()["refunded_count"] == 1, "the refund")
+        log = Path(tmp_path / "shop" / "shop.log").read_text("utf-8")
+        assert 1 <= log.count("POST /refunds: answered 503") <= 8
+
+
 def test_the_charges_of_the_books_count_from_the_opening(tmp_path: Path) -> None:
     """GET /admin/charges: the CHARGES table of the run folder; 401 without the token."""
     opens_at_s = time.time() - 100
@@ -190,6 +216,7 @@ def test_an_outage_is_outlasted_while_the_lock_lives(tmp_path: Path) -> None:
     """Refused charges are tried again, under the same key, until the channel is back."""
     outage = {"start": "0s", "duration": "1500ms"}
     with shop_with(tmp_path, {"outages": [outage]}, terms={"lock_time": "60s"}) as (_, buyer):
+        buyer.begin()
         told = buyer.pay(buyer.reserve(1))
         assert (told.status_code, told.json()["status"]) == (200, "paid")
         [row] = buyer.ask("/admin/charges")["charges"]

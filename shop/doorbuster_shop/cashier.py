@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import (
     ChargeAnswer,
     ProviderClient,
@@ -19,6 +21,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 PROVIDER_OUTAGE_MAX_S = 3_600.0
 """After an outage this long a payment rests, still pending, until the shop is restarted."""
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -29,11 +32,20 @@ class Cashier:
     idempotency key, so asking again after a lost answer never charges twice.
     """
 
-    def __init__(self, store: Store, provider: ProviderClient, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        provider: ProviderClient,
+        clock: Callable[[], float],
+        failover: Failover,
+    ) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock
+        self._failover = failover
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, asyncio.Future[None]] = {}
+        """Resolved when a notification has settled a payment that a task still carries."""
         self.waiting_count = 0
 
     @property
@@ -65,49 +77,78 @@ class Cashier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._failover.stop()
 
     def _start(self, payment: Payment, *, is_old: bool = False) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._carry(payment, is_old=is_old))
+        loop = asyncio.get_running_loop()
+        self._news[payment.id] = loop.create_future()
+        task = loop.create_task(self._carry(payment, is_old=is_old))
         self._tasks[payment.id] = task
-        task.add_done_callback(lambda done: self._forget(payment.id, done))
+        task.add_done_callback(lambda _: self._forget(payment.id))
         return task
 
-    def _forget(self, payment_id: str, task: asyncio.Task[None]) -> None:
-        """Unless another task has taken the payment over."""
-        if self._tasks.get(payment_id) is task:
-            del self._tasks[payment_id]
+    def _forget(self, payment_id: str) -> None:
+        self._tasks.pop(payment_id, None)
+        self._news.pop(payment_id, None)
 
     async def told(self, payment_id: str, found: ChargeAnswer) -> None:
         """Settle by a notification; returns once the database has it. Told twice is told once."""
         settled = await self._settle(payment_id, found)
         if settled is None or settled.state == "pending":
             return
-        # Nobody needs the answer any more that the task may still be waiting for.
-        task = self._tasks.pop(payment_id, None)
-        if task is not None:
-            task.cancel()
-        if settled.state == "refunding":
+        news = self._news.get(payment_id)
+        if news is None and settled.state == "refunding":
             self._start(settled, is_old=True)
+        elif news is not None and not news.done():
+            news.set_result(None)
 
     async def _carry(self, payment: Payment, *, is_old: bool) -> None:
         """Repeat until the payment is settled; what was learnt is in the database each time."""
         deadline_s = self._clock() + PROVIDER_OUTAGE_MAX_S
         retry_s = FIRST_RETRY_S
+        # Once it may be in flight it counts as charged, by the channel that it was sent by.
+        may_switch, sent = not is_old, payment
         while self._clock() < deadline_s:
+            if may_switch:
+                sent = payment._replace(channel=self._failover.channel_for(payment.channel))
             try:
-                await (self._take_up(payment) if is_old else self._charge(payment))
+                await (self._take_up(sent) if is_old else self._charge(sent))
             except (ProviderUnavailableError, StoreUnavailableError) as error:
+                may_switch = may_switch and getattr(error, "is_refusal", False)
                 wait_s = max(retry_s, getattr(error, "retry_after_s", 0.0))
                 _log.warning("payment %s: %s; asking again in %gs", payment.id, error, wait_s)
-                await asyncio.sleep(wait_s)
+                await self._unless_told(payment.id, asyncio.sleep(wait_s))
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
                 is_old = True  # It may have arrived all the same: from now on, ask first.
             else:
                 return
         _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
 
+    async def _unless_told(self, payment_id: str, step: Awaitable[_T]) -> _T | None:
+        """The result of a step; None as soon as a notification has settled the payment."""
+        doing, news = asyncio.ensure_future(step), self._news[payment_id]
+        try:
+            await asyncio.wait((doing, news), return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            doing.cancel()
+            if news.done():  # Heard; the next wait, such as one for a refund, is a real one again.
+                self._news[payment_id] = asyncio.get_running_loop().create_future()
+
     async def _charge(self, payment: Payment) -> None:
-        await self._enter(payment, await self._provider.charge(payment))
+        try:
+            found = await self._unless_told(payment.id, self._provider.charge(payment))
+        except ProviderUnavailableError as error:
+            if error.is_busy:
+                self._failover.succeeded(payment.channel)
+            else:
+                self._failover.failed(payment.channel)
+            raise
+        self._failover.succeeded(payment.channel)
+        if found is None:
+            await self._take_up(payment)
+        else:
+            await self._enter(payment, found)
 
     async def _take_up(self, payment: Payment) -> None:
         """Ask before charging: the buyer of an old payment may be gone, and the lock with it."""
@@ -116,6 +157,7 @@ class Cashier:
             return  # The sale was reset.
         if known.state == "refunding":
             await self._refund(known)
+        if known.state != "pending":
             return
         found = await self._provider.find_charge(payment)
         if found is not None and found.status != "processing":

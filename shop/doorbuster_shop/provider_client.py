@@ -21,15 +21,26 @@ RETRY_AFTER_MAX_S = 30.0
 
 _JSON = {"Content-Type": "application/json"}
 _OK, _DECLINED, _NOT_FOUND = 200, 402, 404
-_CONFLICT, _TOO_MANY, _SERVER_ERROR = 409, 429, 500
+_CONFLICT, _TOO_MANY, _SERVER_ERROR, _UNAVAILABLE = 409, 429, 500, 503
 
 
 class ProviderUnavailableError(Exception):
     """The provider could not be reached, or gave no usable answer: the outcome is unknown."""
 
-    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 0.0,
+        is_refusal: bool = False,
+        is_busy: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.is_refusal = is_refusal
+        """Nothing was taken in: the demand is certainly not in flight."""
+        self.is_busy = is_busy
+        """It works, and has too much to do."""
 
 
 class ChargeAnswer(NamedTuple):
@@ -65,6 +76,10 @@ class ProviderClient:
         status, reply = await self._call("POST", "/charges", content, headers=headers)
         if status in (_OK, _DECLINED):
             return ChargeAnswer(reply["charge_id"], reply["status"])
+        if reply.get("code") == "idempotency_key_reused":
+            # By another channel it was taken in before: ask what became of that.
+            message = f"charge {payment.id}: the key is used"
+            raise ProviderUnavailableError(message)
         # A demand that the provider will never accept is as good as declined.
         return ChargeAnswer(None, "declined")
 
@@ -105,6 +120,12 @@ class ProviderClient:
         _, reply = await self._call("GET", "/captures")
         return [(reference, cents) for reference, cents in reply["captures"]]
 
+    async def channels_out(self) -> list[str]:
+        """Channels that are out of order. Raises: ProviderUnavailableError."""
+        _, reply = await self._call("GET", "/healthz")
+        out: list[str] = reply["out"]
+        return out
+
     async def ledger(self) -> list[dict[str, Any]]:
         """Every charge that the provider knows. Raises: ProviderUnavailableError."""
         _, reply = await self._call("GET", "/ledger")
@@ -137,12 +158,18 @@ class ProviderClient:
                 content = orjson.loads(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError) as error:
             message = f"{method} {path}: {type(error).__name__}: {error}"
-            raise ProviderUnavailableError(message) from error
+            never_sent = isinstance(error, aiohttp.ClientConnectorError)
+            raise ProviderUnavailableError(message, is_refusal=never_sent) from error
         conflicts = response.status == _CONFLICT and not may_conflict
         if response.status >= _SERVER_ERROR or response.status == _TOO_MANY or conflicts:
             message = f"{method} {path}: answered {response.status}"
             retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-            raise ProviderUnavailableError(message, retry_after_s=retry_after_s)
+            raise ProviderUnavailableError(
+                message,
+                retry_after_s=retry_after_s,
+                is_refusal=response.status in (_TOO_MANY, _UNAVAILABLE),
+                is_busy=response.status == _TOO_MANY,
+            )
         return response.status, content
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
+from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import ProviderClient
 from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX
 from doorbuster_shop.store.session import StoreError
@@ -45,7 +46,9 @@ class Shop:
         """Go on with the sale in the database, payments in flight included."""
         self.store = await self._open_store()
         self.provider = ProviderClient(provider_url)
-        self.cashier = Cashier(self.store, self.provider, self.clock)
+        self.cashier = Cashier(
+            self.store, self.provider, self.clock, Failover(self.provider, dict(self.terms.failover))
+        )
         await self.cashier.recover()
         self.restart_sweep()
 

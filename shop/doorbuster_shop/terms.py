@@ -30,6 +30,8 @@ class Terms:
     channels: tuple[str, ...]
     currency: str
     strategy: str = "conditional_update"
+    failover: tuple[tuple[str, str], ...] = ()
+    """Channel and the one that takes its payments while it is out."""
 
 
 def terms_of(scenario: Scenario) -> Terms:
@@ -46,6 +48,11 @@ def terms_of(scenario: Scenario) -> Terms:
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
         strategy=shop.strategy,
+        failover=tuple(
+            (channel.name, channel.failover_to)
+            for channel in scenario.payments.channels
+            if channel.failover_to is not None
+        ),
     )
 
 

@@ -98,6 +98,9 @@ class Channel(Part):
     limit."""
     outages: list[Outage] = Field(default_factory=list, max_length=1_000)
     """Times without the channel. Live only."""
+    failover_to: Name | None = None
+    """Channel by which the shop sends this one's payments while it is out; those that may be in
+    flight stay. Live only. Default: none."""
     webhooks: Webhooks | None = None
     """Notifications to the shop. Live only. Default: none, the shop asks."""
 
@@ -122,6 +125,7 @@ LIVE_ONLY = (
     "timeouts",
     "rate_limit_per_s",
     "outages",
+    "failover_to",
     "webhooks",
 )
 """Fields of a channel that the payment provider emulator follows and the simulation does not."""
