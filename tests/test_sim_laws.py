@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from tests.laws import broken_laws
+from tests.laws import LEAKING, broken_laws
 from tests.test_sim_oracle import plan_of, queues
 from tests.whole_scenarios import Whole, whole_scenarios
 
 from doorbuster.plan import Timetable, build_plan
+from doorbuster.records.tables import BOOKS
 from doorbuster.scenario import Scenario
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
@@ -197,6 +198,11 @@ def one_field_off(sale: SimulatedSale, table: str, column: str, change: Any) -> 
         ("stock", "sold", lambda units: units + 1),
         ("stock", "available", lambda units: units - 1),
         ("requests", "visitor", lambda _: 0),
+        ("orders", "amount_cents", lambda cents: cents + 1),
+        ("orders", "released_s", lambda at_s: 0.0 if at_s is None else None),
+        ("orders", "expires_s", lambda at_s: at_s + 1e-9),
+        ("charges", "amount_cents", lambda cents: cents + 1),
+        ("charges", "state", lambda state: "declined" if state == "captured" else state),
     ],
 )
 def test_a_broken_law_is_found(table: str, column: str, change: Any) -> None:
@@ -208,13 +214,14 @@ def test_a_broken_law_is_found(table: str, column: str, change: Any) -> None:
         nonlocal found
         sale = whole.sale("compiled")
         wrong = one_field_off(sale, table, column, change)
-        if not getattr(wrong, table).equals(getattr(sale, table)):
+        if getattr(wrong, table).to_pylist() != getattr(sale, table).to_pylist():
             assert broken_laws(whole, wrong) != []
             found += 1
 
     every_sale(check, count=50, fresh=False)
-    # Not in a sale that ends before its first request, nor is one visitor another one.
-    assert found > 40
+    # Not in a sale that ends before its first request, nor is one visitor another one. Not every
+    # sale has an order.
+    assert found > (20 if table in BOOKS else 40)
 
 
 @pytest.mark.parametrize("engine", ["simpy", "compiled"])
@@ -254,16 +261,19 @@ def test_the_stock_adds_up_after_every_event() -> None:
         move(stock, **change)
         moves += 1
         held[stock.sku] += change.get("locked", 0) + change.get("sold", 0)
-        assert stock.available == stock.initial - held[stock.sku] >= 0
+        if stock.is_guarded:
+            assert stock.available == stock.initial - held[stock.sku] >= 0
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StockLedger, "__init__", watched_init)
         patch.setattr(ItemStock, "move", watched_move)
-        every_sale(lambda whole: assert_no_oversell(whole.sale("simpy")))
+        every_sale(lambda whole: assert_no_oversell(whole, whole.sale("simpy")))
     assert moves > 5 * EXAMPLES
 
 
-def assert_no_oversell(sale: SimulatedSale) -> None:
+def assert_no_oversell(whole: Whole, sale: SimulatedSale) -> None:
+    if whole.scenario.shop.strategy in LEAKING:
+        return
     for item in sale.audit.items:
         assert 0 <= item.sold_units <= item.initial_units
 

@@ -18,6 +18,7 @@ from tests.whole_scenarios import FAMILIES, Whole, whole_scenarios
 from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.payments import LIVE_ONLY
 from doorbuster.scenario.service import MAX_PASSAGES
+from doorbuster.scenario.shop import STRATEGIES
 from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
@@ -88,7 +89,15 @@ CORNERS = {
     "the last unit sold",
     "an item with everything to spare",
     "more than 100 visitors",
+    *(f"strategy {strategy}" for strategy in STRATEGIES),
+    "an oversold item",
+    "a charge kept for an order that is gone",
+    "an order sold after its release",
 }
+SELDOM = {"POLL EXPIRED", "a refunded charge"}
+"""Corners of one strategy that not every few hundred sales come to; each engine is held to them by
+hand in tests/test_sim_strategies.py.
+"""
 
 
 class Watch:
@@ -197,6 +206,14 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             "two visitors in one nanosecond": most_alike(plan.arrival_ns) > 1,
             "more than 100 visitors": plan.visitor_count > 100,
             "the last unit sold": any(0 < i.initial_units == i.sold_units for i in items),
+            f"strategy {whole.scenario.shop.strategy}": True,
+            "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
+            "a charge kept for an order that is gone": bool(sale.audit.payments_without_order),
+            "a refunded charge": "refunded" in sale.charges["state"].to_pylist(),
+            "an order sold after its release": any(
+                row["state"] == "sold" and row["released_s"] is not None
+                for row in sale.orders.to_pylist()
+            ),
             "an item with everything to spare": any(i.available_units > 500 for i in items),
         }
     )
@@ -238,7 +255,7 @@ def test_every_corner_is_reached() -> None:
     look()
     # Not by a hair: what is rare in one run of some hundred is missing in the next.
     assert {corner: found[corner] for corner in sorted(CORNERS) if found[corner] < 3} == {}
-    assert set(found) <= CORNERS, "a corner without a name"
+    assert set(found) <= CORNERS | SELDOM, "a corner without a name"
 
 
 LEFT_OUT = {
