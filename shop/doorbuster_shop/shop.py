@@ -46,9 +46,8 @@ class Shop:
         """Go on with the sale in the database, payments in flight included."""
         self.store = await self._open_store()
         self.provider = ProviderClient(provider_url)
-        self.cashier = Cashier(
-            self.store, self.provider, self.clock, Failover(self.provider, dict(self.terms.failover))
-        )
+        failover = Failover(self.provider, dict(self.terms.failover))
+        self.cashier = Cashier(self.store, self.provider, self.clock, failover)
         await self.cashier.recover()
         self.restart_sweep()
 
