@@ -90,7 +90,7 @@ def compare(one: Run, other: Run, *, count: int, search: bool = False) -> int:
 
     @settings(
         # Some of the sales have been there before.
-        max_examples=count + count // 10 + 10,
+        max_examples=count + count // 5 + 10,
         deadline=None,
         derandomize=not search,
         database=None,

@@ -362,7 +362,9 @@ BAD: dict[Strategy, Callable[[SimulatedSale], Sequence[Any] | bool]] = {
         item.sold_units + item.locked_units > item.initial_units for item in sale.audit.items
     ),
     "unguarded_release": charged_for_nothing,
-    "stale_expiry": charged_for_nothing,
+    "stale_expiry": lambda sale: (
+        charged_for_nothing(sale) or "refunded" in sale.charges["state"].to_pylist()
+    ),
 }
 
 
@@ -376,7 +378,7 @@ def test_generated_sales_show_the_failure_only_of_the_broken_one(strategy: Strat
         found += bool(BAD[strategy](kept_by(whole, strategy).sale("compiled")))
         assert not BAD[strategy](kept_by(whole, "conditional_update").sale("compiled"))
 
-    every_sale(check, count=150, fresh=False)
+    every_sale(check, count=300, fresh=False)
     assert found > 5
 
 
