@@ -208,7 +208,7 @@ def test_the_charges_of_the_books_count_from_the_opening(tmp_path: Path) -> None
     assert (declined["state"], declined["captured_s"]) == ("declined", None)
     assert set(paid) == {
         "charge_id", "order_id", "channel", "amount_cents", "state",
-        "asked_s", "captured_s", "refunded_s",
+        "asked_s", "decided_s", "captured_s", "refunded_s",
     }  # fmt: skip
 
 
