@@ -117,15 +117,18 @@ def command(
             )
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
-        _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
-        say(news)
-        token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
-        say(
-            f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
-            f" --target {running.url}"
-        )
-        say("Ctrl-C ends the sale.")
-        watch(running.dead)
+
+        def tell() -> None:
+            _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
+            say(news)
+            token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
+            say(
+                f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
+                f" --target {running.url}"
+            )
+            say("Ctrl-C ends the sale.")
+
+        watch(running.dead, tell)
 
 
 def _check_folder(database_path: Path) -> None:
