@@ -106,10 +106,8 @@ def command(
             )
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
-        _tell({"provider": provider.url, **facts}, as_json=as_json)
-        say(f"Next: curl {provider.url}/ledger   (docs/provider.md tells all calls)")
-        say("Ctrl-C ends the provider.")
-        watch(lambda: _dead(provider.exit_code()))
+        facts = {"provider": provider.url, **facts}
+        watch(lambda: _dead(provider.exit_code()), lambda: _tell(facts, as_json=as_json))
 
 
 def _dead(exit_code: int | None) -> str | None:
@@ -122,3 +120,5 @@ def _tell(facts: dict[str, str], *, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name:14} {value}")
+    say(f"Next: curl {facts['provider']}/ledger   (docs/provider.md tells all calls)")
+    say("Ctrl-C ends the provider.")

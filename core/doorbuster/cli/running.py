@@ -26,10 +26,14 @@ def opening(opens_in: str) -> float:
         raise click.BadParameter(message, param_hint="--opens-in") from None
 
 
-def watch(find_dead: Callable[[], str | None]) -> None:
-    """Return at Ctrl-C or SIGTERM; fail when a server dies."""
+def watch(find_dead: Callable[[], str | None], tell: Callable[[], None]) -> None:
+    """Tell that all is up, and return at Ctrl-C or SIGTERM; fail when a server dies.
+
+    From the first word on Ctrl-C is the way to end: whoever has read it may press it at once.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        tell()
         while (dead := find_dead()) is None:
             time.sleep(_WATCH_S)
     except KeyboardInterrupt:

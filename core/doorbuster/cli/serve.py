@@ -142,16 +142,19 @@ def command(
             stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
-        _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
-        for sentence in news:
-            say(sentence)
-        token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
-        say(
-            f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
-            f" --target {running.url}"
-        )
-        say("Ctrl-C ends the sale.")
-        watch(running.dead)
+
+        def tell() -> None:
+            _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
+            for sentence in news:
+                say(sentence)
+            token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
+            say(
+                f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
+                f" --target {running.url}"
+            )
+            say("Ctrl-C ends the sale.")
+
+        watch(running.dead, tell)
 
 
 def _check_folder(database_path: Path) -> None:
