@@ -25,7 +25,7 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
 
-EXAMPLES = 900
+EXAMPLES = 1200
 
 NEVER_SIMULATED = {
     Outcome.UNDECIDED: "ends in CUT_OFF",
