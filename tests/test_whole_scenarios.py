@@ -25,7 +25,7 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
 
-EXAMPLES = 1200
+EXAMPLES = 900
 
 NEVER_SIMULATED = {
     Outcome.UNDECIDED: "ends in CUT_OFF",
