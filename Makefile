@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test agree theory mutants check lint types schema lock clean
+.PHONY: help demo test agree theory mutants controls check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ theory: $(STAMP) ## the simulated world against theory, an oracle and laws, with
 
 mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests notice? (docs/mutants.md)
 	$(BIN)/python tests/mutants/run.py $(ARGS)
+
+controls: $(STAMP) ## every way of keeping stock, broken ones too: do the detectors tell? (docs/failure-modes.md)
+	$(BIN)/python tests/controls/run.py $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 

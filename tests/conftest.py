@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from typing import Any
 
@@ -116,3 +117,31 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     yield driver
     driver.quit()
+
+
+def _throwaway(start: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """The address of a server of its own; skipped with the reason where it is not installed."""
+    from doorbuster_shop.throwaway import MissingServerError
+
+    try:
+        with start() as address:
+            yield address
+    except MissingServerError as error:
+        if os.environ.get("DOORBUSTER_REQUIRE_STORES") == "1":
+            pytest.fail(f"the tests of all stores are required, but {error}")
+        sys.stderr.write(f"\nstore tests skipped: {error}\n")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgresql_address() -> Iterator[str]:
+    from doorbuster_shop.throwaway import throwaway_postgresql
+
+    yield from _throwaway(throwaway_postgresql)
+
+
+@pytest.fixture(scope="session")
+def redis_address() -> Iterator[str]:
+    from doorbuster_shop.throwaway import throwaway_redis
+
+    yield from _throwaway(throwaway_redis)

@@ -9,34 +9,26 @@ repeats, lapses, late and lost payments included.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import os
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from tests.shop_stores import Kept
 
 from doorbuster.compiling import plain
 from doorbuster.plan import Plan, Timetable
 from doorbuster.plan.casting import POOL_BASE
 from doorbuster.provider import provider_answer, provider_of
 from doorbuster.scenario import Scenario
-from doorbuster_shop.store.audit import audit
-from doorbuster_shop.store.database import open_database
-from doorbuster_shop.store.payments import (
-    Offer,
-    Payment,
-    begin_payment,
-    read_payment,
-    settle_captured,
-    settle_declined,
-)
-from doorbuster_shop.store.reservations import Refusal, Wish, release_lapsed, reserve
-from doorbuster_shop.store.stock import begin_sale, read_item, read_levels
+from doorbuster_shop.store.opening import open_store
+from doorbuster_shop.store.payments import Offer, Payment
+from doorbuster_shop.store.reservations import Refusal, Wish
 from doorbuster_shop.terms import terms_of
 from doorbuster_sim import SimulatedSale, simulate_sale
 
@@ -202,8 +194,8 @@ STATES = {"pending": "pending", "paid": "ok", "declined": "declined"}
 class Replay:
     """Puts requests to the store in the order of their decisions. Its clock counts nanoseconds."""
 
-    def __init__(self, db: Any, scenario: Scenario, plan: Plan, seed: int) -> None:
-        self.db, self.scenario, self.plan = db, scenario, plan
+    def __init__(self, shop: Kept, scenario: Scenario, plan: Plan, seed: int) -> None:
+        self.shop, self.scenario, self.plan = shop, scenario, plan
         self.lock_ns = nanoseconds(scenario.shop.lock_time)
         self.timeout_ns = nanoseconds(scenario.payments.timeout)
         self.provider = provider_of(scenario.payments, seed)
@@ -215,7 +207,7 @@ class Replay:
         self.payment_ids: dict[tuple[int, int], str] = {}
         self.waiting: dict[str, list[Sent]] = {}
         self.events: list[tuple[int, int, int, int, Any]] = []
-        begin_sale(db, terms_of(scenario), 0.0)
+        shop.begin_sale(terms_of(scenario), 0.0)
 
     def at(self, time_ns: int, rank: int, visitor: int, number: int, what: Any) -> None:
         heapq.heappush(self.events, (time_ns, rank, visitor, number, what))
@@ -232,7 +224,7 @@ class Replay:
         while self.events and self.events[0][0] < end_ns:
             now_ns, rank, _, _, what = heapq.heappop(self.events)
             if rank == SWEEP:
-                release_lapsed(self.db, now_ns)
+                self.shop.release_lapsed(now_ns)
             elif rank == PROVIDER_ANSWER:
                 self.provider_answers(now_ns, *what)
             elif rank == PAYMENT_TIMEOUT:
@@ -249,7 +241,7 @@ class Replay:
             self.replies[sent.visitor, sent.number] = now_ns, reply
 
     def browse(self, sent: Sent, now_ns: int) -> str:
-        item = read_item(self.db, self.sku(sent))
+        item = self.shop.read_item(self.sku(sent))
         assert item is not None
         if now_ns < item.opens_at_s:
             return "not_open"
@@ -259,7 +251,7 @@ class Replay:
         key = f"{sent.visitor} reserves, {sent.reserving_attempt}"
         account = str(self.plan.account[sent.visitor])
         units = int(self.plan.quantity[sent.visitor])
-        got = reserve(self.db, Wish(key, self.sku(sent), account, units), now_ns, self.lock_ns)
+        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, self.lock_ns)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id
@@ -268,7 +260,7 @@ class Replay:
     def pay(self, sent: Sent, now_ns: int) -> str | None:
         reservation = self.reservation_ids[sent.visitor, sent.reserving_attempt]
         key = f"{sent.visitor} pays, {sent.paying_attempt}"
-        got = begin_payment(self.db, Offer(key, reservation, "card", "m"), now_ns)
+        got = self.shop.begin_payment(Offer(key, reservation, "card", "m"), now_ns)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         if (sent.visitor, sent.paying_attempt) not in self.payment_ids:
@@ -292,9 +284,9 @@ class Replay:
     def provider_answers(self, now_ns: int, payment: Payment, approves: bool) -> None:
         if approves:
             self.captures.append((payment.reservation_id, payment.amount_cents))
-            settled = settle_captured(self.db, payment.id, f"ch {payment.id}", now_ns)
+            settled = self.shop.settle_captured(payment.id, f"ch {payment.id}", now_ns)
         else:
-            settled = settle_declined(self.db, payment.id, None, now_ns)
+            settled = self.shop.settle_declined(payment.id, None, now_ns)
         assert settled is not None
         assert settled.state == ("paid" if approves else "declined")
         for sent in self.waiting.pop(payment.id, []):
@@ -307,12 +299,12 @@ class Replay:
             self.replies[sent.visitor, sent.number] = now_ns, "pending"
 
     def poll(self, sent: Sent, now_ns: int) -> str:
-        payment = read_payment(self.db, self.payment_ids[sent.visitor, sent.paying_attempt])
+        payment = self.shop.read_payment(self.payment_ids[sent.visitor, sent.paying_attempt])
         assert payment is not None
         return STATES[payment.state]
 
     def read_stock(self, now_ns: int) -> None:
-        self.levels += [(now_ns, *level) for level in read_levels(self.db)]
+        self.levels += [(now_ns, *level) for level in self.shop.read_levels()]
 
     def sku(self, sent: Sent) -> str:
         return self.scenario.skus[int(self.plan.item[sent.visitor])]
@@ -342,8 +334,9 @@ def test_the_same_events_have_the_same_answers(
     start_ns, end_ns = nanoseconds(timetable.start_s), nanoseconds(timetable.end_s)
     sale = simulate_sale(scenario, plan, timetable, seed=seed, engine=engine)
     sent = sent_requests(sale)
-    with closing(open_database(":memory:")) as db:
-        replay = Replay(db, scenario, plan, seed)
+    with asyncio.Runner() as runner:
+        store = runner.run(open_store(":memory:", "conditional_update"))
+        replay = Replay(Kept(store, runner), scenario, plan, seed)
         replay.run([one for one, _ in sent], start_ns, end_ns)
         for one, row in sent:
             done_ns = None if row["done_s"] is None else nanoseconds(row["done_s"])
@@ -355,4 +348,5 @@ def test_the_same_events_have_the_same_answers(
             for r in readings
         ]
         sweep_ns = nanoseconds(scenario.shop.release_sweep)
-        assert audit(db, end_ns, sweep_ns, replay.captures) == sale.audit
+        assert replay.shop.audit(end_ns, sweep_ns, replay.captures) == sale.audit
+        runner.run(store.close())

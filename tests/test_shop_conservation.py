@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -13,33 +15,12 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
+from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
 
-from doorbuster_shop.store.audit import audit
-from doorbuster_shop.store.database import open_database
-from doorbuster_shop.store.payments import (
-    Offer,
-    Payment,
-    begin_payment,
-    settle_captured,
-    settle_declined,
-    settle_refunded,
-)
-from doorbuster_shop.store.reservations import (
-    Refusal,
-    Reservation,
-    Wish,
-    cancel,
-    release_lapsed,
-    reserve,
-)
-from doorbuster_shop.store.stock import begin_sale, read_levels
-from doorbuster_shop.terms import ItemTerms, Terms
-
-OPENS_S = 1_000.0
-LOCK_S = 10.0
-ITEMS = (ItemTerms("console", 49_900, 2, 5), ItemTerms("headset", 2_990, 3, 4))
-TERMS = Terms(ITEMS, LOCK_S, 1.0, 2.0, ("card", "wallet"), "CNY")
+from doorbuster_shop.store.payments import Offer, Payment
+from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
 
 
 @dataclass
@@ -53,7 +34,7 @@ class Lock:
     pending: str | None = None
 
 
-class Store(RuleBasedStateMachine):
+class Sale(RuleBasedStateMachine):
     """Any order of reserving, paying, answers, lapses, sweeps and cancellations.
 
     The model is a few lines of Python without a database; every answer and every level must agree.
@@ -62,17 +43,14 @@ class Store(RuleBasedStateMachine):
     locks = Bundle("locks")
     payments = Bundle("payments")
 
-    def __init__(self) -> None:
+    def __init__(self, shop: Kept) -> None:
         super().__init__()
-        self.db = open_database(":memory:")
-        begin_sale(self.db, TERMS, OPENS_S)
+        self.shop = shop
+        shop.begin_sale(TERMS, OPENS_S)
         self.now_s = OPENS_S - 5
         self.key_count = 0
         self.model: dict[str, Lock] = {}
         self.captures: list[tuple[str, int]] = []
-
-    def teardown(self) -> None:
-        self.db.close()
 
     def new_key(self) -> str:
         self.key_count += 1
@@ -108,7 +86,7 @@ class Store(RuleBasedStateMachine):
     def reserve(self, sku: str, account: str, quantity: int) -> object:
         wish = Wish(self.new_key(), sku, account, quantity)
         expected = self.expected_refusal(wish)
-        got = reserve(self.db, wish, self.now_s, LOCK_S)
+        got = self.shop.reserve(wish, self.now_s, LOCK_S)
         if expected is not None:
             assert got is expected
             return multiple()
@@ -119,16 +97,16 @@ class Store(RuleBasedStateMachine):
 
     @rule(lock=locks)
     def reserve_again_with_the_same_key(self, lock: str) -> None:
-        got = reserve(self.db, self.model[lock].wish, self.now_s, LOCK_S)
+        got = self.shop.reserve(self.model[lock].wish, self.now_s, LOCK_S)
         assert isinstance(got, Reservation)
         assert got.id == lock
         other = self.model[lock].wish._replace(account="somebody else")
-        assert reserve(self.db, other, self.now_s, LOCK_S) is Refusal.KEY_REUSED
+        assert self.shop.reserve(other, self.now_s, LOCK_S) is Refusal.KEY_REUSED
 
     @rule(target=payments, lock=locks)
     def pay(self, lock: str) -> object:
         known = self.model[lock]
-        got = begin_payment(self.db, Offer(self.new_key(), lock, "card", "m"), self.now_s)
+        got = self.shop.begin_payment(Offer(self.new_key(), lock, "card", "m"), self.now_s)
         if known.pending is not None:
             assert got is Refusal.PAYMENT_IN_PROGRESS
         elif known.state == "sold":
@@ -146,7 +124,7 @@ class Store(RuleBasedStateMachine):
         lock, payment_id = payment
         known = self.model[lock]
         for _ in range(1 + twice):
-            settled = settle_captured(self.db, payment_id, f"ch-{payment_id}", self.now_s)
+            settled = self.shop.settle_captured(payment_id, f"ch-{payment_id}", self.now_s)
             assert settled is not None
             assert settled.state == ("refunding" if known.state == "released" else "paid")
             if known.state == "locked":
@@ -154,12 +132,12 @@ class Store(RuleBasedStateMachine):
                 self.captures.append((lock, settled.amount_cents))
         known.pending = None
         if known.state == "released":
-            settle_refunded(self.db, payment_id)
+            self.shop.settle_refunded(payment_id)
 
     @rule(payment=consumes(payments))
     def decline(self, payment: tuple[str, str]) -> None:
         lock, payment_id = payment
-        settled = settle_declined(self.db, payment_id, None, self.now_s)
+        settled = self.shop.settle_declined(payment_id, None, self.now_s)
         assert settled is not None
         assert settled.state == "declined"
         self.model[lock].pending = None
@@ -170,8 +148,9 @@ class Store(RuleBasedStateMachine):
 
     @rule(batch_max=st.integers(1, 3))
     def sweep(self, batch_max: int) -> None:
-        while release_lapsed(self.db, self.now_s, batch_max) == batch_max:
+        while self.shop.release_lapsed(self.now_s, batch_max) == batch_max:
             pass
+        self.shop.end_sweep(self.now_s)
         for lock in self.model.values():
             lapsed = lock.state == "locked" and lock.expires_s <= self.now_s
             if lapsed and lock.pending is None:
@@ -180,14 +159,14 @@ class Store(RuleBasedStateMachine):
     @rule(lock=locks)
     def cancel(self, lock: str) -> None:
         known = self.model[lock]
-        assert cancel(self.db, lock) == (known.state == "locked")
+        assert self.shop.cancel(lock, self.now_s) == (known.state == "locked")
         if known.state == "locked":
             known.state = "released"
 
     @invariant()
     def levels_and_audit_agree_with_the_model(self) -> None:
-        account = audit(self.db, self.now_s, 0.0, self.captures)
-        for item, level, line in zip(ITEMS, read_levels(self.db), account.items, strict=True):
+        account = self.shop.audit(self.now_s, 0.0, self.captures)
+        for item, level, line in zip(ITEMS, self.shop.read_levels(), account.items, strict=True):
             locked, sold = self.units(item.sku, "locked"), self.units(item.sku, "sold")
             available = item.initial_units - locked - sold
             assert level == (item.sku, available, locked, sold)
@@ -202,5 +181,19 @@ class Store(RuleBasedStateMachine):
         assert (account.payments_without_order, account.orders_captured_twice) == (0, 0)
 
 
-TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+@pytest.mark.parametrize("kept", on(CORRECT))
+def test_the_store_agrees_with_the_model(
+    kept: tuple[str, str], request: pytest.FixtureRequest
+) -> None:
+    """Every database, every correct strategy."""
+    example_count = {"sqlite": 60, "postgresql": 12}[kept[0]]
+    with kept_store(*kept, request) as shop:
+        run_state_machine_as_test(
+            cast(type[RuleBasedStateMachine], lambda: Sale(shop)),
+            settings=settings(
+                max_examples=example_count,
+                stateful_step_count=40,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -67,6 +67,7 @@ def test_one_purchase_is_one_order_and_one_charge(small_scenario: Build, engine:
             "amount_cents": 1400,
             "state": "captured",
             "asked_s": 0.065,
+            "decided_s": 0.105,
             "captured_s": 0.105,
             "refunded_s": None,
         }

@@ -16,6 +16,7 @@ from doorbuster.records.audit import Audit
 from doorbuster.records.run_facts import run_facts
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import ScenarioFile
+from doorbuster_load.books import write_books
 from doorbuster_load.child import ChildProcess, GeneratorError
 from doorbuster_load.clock import WallClock
 from doorbuster_load.hooks import HookError, NoAnswerError, Target
@@ -100,7 +101,7 @@ class Conductor:
     def conduct(self, child: ChildProcess, stop_file: Path | None) -> Ending:
         """The whole run. Raises: HookError, GeneratorError, KeyboardInterrupt before the start."""
         self._await_ready(child)
-        t0_ns = self._reset()
+        t0_ns = self._t0_ns = self._reset()
         t0_epoch_s = self._clock.epoch_s(t0_ns)
         folder = self._create_folder(t0_epoch_s)
         child.go(folder=str(folder.path.resolve()), t0_mono_ns=t0_ns, t0_epoch_s=t0_epoch_s)
@@ -263,6 +264,7 @@ class Conductor:
             for _ in range(AUDIT_TRIES):
                 audit = self._target.audit()
                 if before is not None and _paid(audit) == _paid(before):
+                    self._keep_books(folder)
                     return audit
                 before = audit
                 time.sleep(AUDIT_INTERVAL_S)
@@ -276,6 +278,13 @@ class Conductor:
                 exit_codes.INTERRUPTED, "interrupted", "The run was interrupted by the user."
             )
         return before
+
+    def _keep_books(self, folder: RunFolder) -> None:
+        """Orders and charges, read in the moment in which the account has come to rest."""
+        books = self._target.books()
+        read_s = (time.monotonic_ns() - self._t0_ns) / 1e9
+        write_books(folder, books)
+        folder.update_run(books=sorted(books), books_read_s=read_s)
 
     def _finish(
         self, folder: RunFolder, ending: Ending, audit: Audit | None, log: list[str]

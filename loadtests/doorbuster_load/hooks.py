@@ -1,4 +1,4 @@
-"""What is asked of the target around the sale: reset, stock readings, audit.
+"""What is asked of the target around the sale: reset, stock readings, audit, books.
 
 Runs in the process that starts the generator, with a client of its own, so that it neither waits
 for the crowd nor delays it.
@@ -7,23 +7,25 @@ for the crowd nor delays it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx
 from pydantic import ValidationError
 
 from doorbuster.records.audit import Audit, ItemAudit
+from doorbuster.records.tables import BOOKS
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
+from doorbuster_load.books import rows_of
 from doorbuster_load.exchange import Outgoing, Received
+from doorbuster_load.httpx_transport import HttpxTransport
 from doorbuster_load.notes import Notes
 from doorbuster_load.performing import Performer
 from doorbuster_load.profile import jsonpath
 from doorbuster_load.profile.jsonpath import MISSING
-from doorbuster_load.profile.model import AuditHook, Request, StockHook
+from doorbuster_load.profile.model import AuditHook, BookHook, Request, StockHook
 from doorbuster_load.profile.prepared import PreparedRequest
 from doorbuster_load.profile.reading import ProfileFile
 from doorbuster_load.profile.templates import names_in, text_template
@@ -53,73 +55,6 @@ class StockReading(NamedTuple):
     available: int
     locked: int
     sold: int
-
-
-class HttpxTransport:
-    """The transport of the hooks: connects to checked addresses only, follows nothing."""
-
-    def __init__(self, guard: Guard, *, verify_tls: bool) -> None:
-        self._guard = guard
-        # No proxy from the environment: it would be a host that nobody has allowed.
-        # The context honours SSL_CERT_FILE, for targets with a certificate authority of their own.
-        verify = httpx.create_ssl_context(trust_env=True) if verify_tls else False
-        self._client = httpx.Client(trust_env=False, verify=verify, follow_redirects=False)
-
-    def send(self, request: Outgoing, timeout_s: float, label: str) -> Received:
-        """See exchange.Transport."""
-        del label
-        endpoint = self._guard.check(request.url)
-        sent_ns = time.monotonic_ns()
-        failures: list[str] = []
-        timed_out = False
-        for address in self._guard.addresses_of(endpoint):
-            host = f"[{address}]" if ":" in address else address
-            parts = urlsplit(request.url)._replace(netloc=f"{host}:{endpoint.port}")
-            try:
-                answer = self._client.request(
-                    request.method,
-                    urlunsplit(parts),
-                    headers={**request.headers, "Host": urlsplit(request.url).netloc},
-                    content=request.body,
-                    timeout=timeout_s,
-                    extensions={"sni_hostname": endpoint.host},
-                )
-            except httpx.ConnectError as error:
-                failures.append(str(error))
-                continue
-            except httpx.TimeoutException:
-                failures, timed_out = [f"no answer within {timeout_s:g} s"], True
-                break
-            except httpx.HTTPError as error:
-                failures = [f"{type(error).__name__}: {error}"]
-                break
-            return Received(
-                answer.status_code,
-                answer.headers.get_list,
-                answer.content,
-                request.url,
-                sent_ns,
-                time.monotonic_ns(),
-                dict(answer.cookies),
-            )
-        return Received(
-            0,
-            _no_header,
-            b"",
-            request.url,
-            sent_ns,
-            time.monotonic_ns(),
-            failure="; ".join(dict.fromkeys(failures)) or "no address",
-            timed_out=timed_out,
-        )
-
-    def forget(self) -> None:
-        """See exchange.Transport."""
-        self._client.cookies.clear()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
 
 class Target:
@@ -208,10 +143,23 @@ class Target:
         """The target's own account of the sale. Raises: HookError."""
         hook = self._hooks.audit
         assert hook is not None
+        return _audit_of(hook, self._last_document("audit", hook.requests))
+
+    def books(self) -> dict[str, list[dict[str, Any]]]:
+        """Every order and every charge, as far as the profile tells. Raises: HookError."""
+        found = {}
+        for name in BOOKS:
+            hook: BookHook | None = getattr(self._hooks, name)
+            if hook is not None:
+                document = self._last_document(name, hook.requests)
+                found[name] = rows_of(name, hook, document, HookError)
+        return found
+
+    def _last_document(self, name: str, requests: Sequence[Request]) -> Any:
         document: Any = None
-        for request in hook.requests:
-            document = self._asked("audit", self._prepared(request), HOOK_TIMEOUT_S).document
-        return _audit_of(hook, document)
+        for request in requests:
+            document = self._asked(name, self._prepared(request), HOOK_TIMEOUT_S).document
+        return document
 
     def _reading(self, hook: StockHook, sku: str, item: Any) -> StockReading:
         available = int(_at("stock", hook.available, item))
@@ -289,7 +237,3 @@ def _at(hook: str, path: str, document: Any) -> Any:
         message = f"{hook} hook: {path} is not in the answer"
         raise HookError(message)
     return value
-
-
-def _no_header(_: str) -> list[str]:
-    return []

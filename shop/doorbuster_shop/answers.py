@@ -43,14 +43,19 @@ def problem(
 
 async def read_body(request: Request, model: type[_M]) -> _M:
     """The validated body of a request. Raises: ProblemError, 413 or 422."""
-    body = await _read_bytes(request)
+    return parsed(await read_bytes(request), model)
+
+
+def parsed(body: bytes, model: type[_M]) -> _M:
+    """The content of a body. Raises: ProblemError 422."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise ProblemError(422, "malformed", _sentence(error)) from None
 
 
-async def _read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request) -> bytes:
+    """The body as it was sent. Raises: ProblemError 413."""
     body = b""
     async for chunk in request.stream():
         body += chunk

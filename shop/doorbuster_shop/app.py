@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -15,13 +16,19 @@ from starlette.types import ASGIApp
 
 from doorbuster_shop.answers import ProblemError, answer, on_problem, problem
 from doorbuster_shop.endpoints.admin import AdminEndpoints
+from doorbuster_shop.endpoints.books import BookEndpoints
 from doorbuster_shop.endpoints.items import ItemEndpoints
 from doorbuster_shop.endpoints.payments import PaymentEndpoints
 from doorbuster_shop.endpoints.reservations import ReservationEndpoints
+from doorbuster_shop.endpoints.webhooks import WebhookEndpoints
 from doorbuster_shop.front_door import FrontDoor
+from doorbuster_shop.limits import RETRY_AFTER_S
 from doorbuster_shop.metrics import Metrics
 from doorbuster_shop.openapi import openapi_document
 from doorbuster_shop.shop import Shop
+from doorbuster_shop.store.session import StoreUnavailableError, UnstorableTextError
+
+_log = logging.getLogger(__name__)
 
 
 def shop_app(
@@ -43,11 +50,18 @@ def shop_app(
         await shop.close()
 
     app = Starlette(
-        routes=[*_buyer_routes(shop), *_admin_routes(shop), *_machine_routes(metrics)],
+        routes=[
+            *_buyer_routes(shop),
+            *_admin_routes(shop),
+            *_provider_routes(shop),
+            *_machine_routes(metrics),
+        ],
         lifespan=lifespan,
         exception_handlers={
             ProblemError: on_problem,
             HTTPException: _on_http_exception,
+            StoreUnavailableError: _on_unavailable_store,
+            UnstorableTextError: _on_unstorable_text,
             Exception: _on_crash,
         },
     )
@@ -70,8 +84,17 @@ def _admin_routes(shop: Shop) -> list[Route]:
     return [
         Route("/admin/stock", admin.stock),
         Route("/admin/audit", admin.audit),
+        Route("/admin/orders", admin.orders),
         Route("/admin/reset", admin.reset, methods=["POST"]),
         Route("/admin/reservations/{reservation_id}/cancel", admin.cancel, methods=["POST"]),
+    ]
+
+
+def _provider_routes(shop: Shop) -> list[Route]:
+    books, webhooks = BookEndpoints(shop), WebhookEndpoints(shop)
+    return [
+        Route("/admin/charges", books.charges),
+        Route("/webhooks/provider", webhooks.receive, methods=["POST"]),
     ]
 
 
@@ -85,6 +108,7 @@ def _machine_routes(metrics: Metrics) -> list[Route]:
         return answer(document)
 
     async def scrape(_request: Request) -> Response:
+        await metrics.read_stock()
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [
@@ -98,6 +122,16 @@ async def _on_http_exception(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     return problem(error.status_code, code, error.detail, error.headers)
+
+
+async def _on_unavailable_store(_request: Request, error: Exception) -> Response:
+    _log.warning("%s", error)
+    message = "the database has no time for this request; come back later"
+    return problem(503, "overloaded", message, {"retry-after": str(RETRY_AFTER_S)})
+
+
+async def _on_unstorable_text(_request: Request, error: Exception) -> Response:
+    return problem(422, "malformed", str(error))
 
 
 async def _on_crash(_request: Request, _error: Exception) -> Response:

@@ -75,18 +75,41 @@ class PaymentReply(Body):
 
 
 class StockReply(Body):
-    """Where the units of one item are."""
+    """Where the units of one item are. Below zero only where a broken strategy has been at work."""
 
     sku: str
-    available: Count
-    locked: Count
-    sold: Count
+    available: int
+    locked: int
+    sold: int
 
 
 class StockListReply(Body):
     """Stock of all items."""
 
     items: list[StockReply]
+
+
+class OrderReply(Body):
+    """A reservation and what became of it. Times in seconds from the opening."""
+
+    order_id: str
+    account: str
+    sku: str
+    quantity: Count
+    amount_cents: Count
+    state: Literal["locked", "sold", "released", "cancelled"]
+    reserved_s: float
+    expires_s: float
+    """When the lock lapses unless it is paid."""
+    released_s: float | None
+    """When its units went back on the shelf."""
+    sold_s: float | None
+
+
+class OrderListReply(Body):
+    """All orders, in the order in which they were made."""
+
+    orders: list[OrderReply]
 
 
 class ResetReply(Body):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import (
     ChargeAnswer,
     ProviderClient,
     ProviderUnavailableError,
 )
-from doorbuster_shop.store import payments as store
 from doorbuster_shop.store.payments import Payment
-from doorbuster_shop.store.reservations import read_reservation
+from doorbuster_shop.store.session import StoreUnavailableError
+from doorbuster_shop.store.store import Store
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 PROVIDER_OUTAGE_MAX_S = 3_600.0
 """After an outage this long a payment rests, still pending, until the shop is restarted."""
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -31,12 +33,19 @@ class Cashier:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, provider: ProviderClient, clock: Callable[[], float]
+        self,
+        store: Store,
+        provider: ProviderClient,
+        clock: Callable[[], float],
+        failover: Failover,
     ) -> None:
-        self._db = db
+        self._store = store
         self._provider = provider
         self._clock = clock
+        self._failover = failover
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, asyncio.Future[None]] = {}
+        """Resolved when a notification has settled a payment that a task still carries."""
         self.waiting_count = 0
 
     @property
@@ -53,11 +62,11 @@ class Cashier:
                 await asyncio.wait((task,), timeout=timeout_s)
             finally:
                 self.waiting_count -= 1
-        return store.read_payment(self._db, payment.id)
+        return await self._store.read_payment(payment.id)
 
-    def recover(self) -> int:
+    async def recover(self) -> int:
         """Take up what a shop that died left open, and tell how many payments that is."""
-        left_open = store.open_payments(self._db)
+        left_open = await self._store.open_payments()
         for payment in left_open:
             self._start(payment, is_old=True)
         return len(left_open)
@@ -68,46 +77,109 @@ class Cashier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._failover.stop()
 
     def _start(self, payment: Payment, *, is_old: bool = False) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._carry(payment, is_old=is_old))
+        loop = asyncio.get_running_loop()
+        self._news[payment.id] = loop.create_future()
+        task = loop.create_task(self._carry(payment, is_old=is_old))
         self._tasks[payment.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(payment.id, None))
+        task.add_done_callback(lambda _: self._forget(payment.id))
         return task
+
+    def _forget(self, payment_id: str) -> None:
+        self._tasks.pop(payment_id, None)
+        self._news.pop(payment_id, None)
+
+    async def told(self, payment_id: str, found: ChargeAnswer) -> None:
+        """Settle by a notification; returns once the database has it. Told twice is told once."""
+        settled = await self._settle(payment_id, found)
+        if settled is None or settled.state == "pending":
+            return
+        news = self._news.get(payment_id)
+        if news is None and settled.state == "refunding":
+            self._start(settled, is_old=True)
+        elif news is not None and not news.done():
+            news.set_result(None)
 
     async def _carry(self, payment: Payment, *, is_old: bool) -> None:
         """Repeat until the payment is settled; what was learnt is in the database each time."""
         deadline_s = self._clock() + PROVIDER_OUTAGE_MAX_S
         retry_s = FIRST_RETRY_S
+        # Once it may be in flight it counts as charged, by the channel that it was sent by.
+        may_switch, sent = not is_old, payment
         while self._clock() < deadline_s:
+            if may_switch:
+                sent = payment._replace(channel=self._failover.channel_for(payment.channel))
             try:
-                await (self._take_up(payment) if is_old else self._charge(payment))
-            except ProviderUnavailableError as error:
-                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, retry_s)
-                await asyncio.sleep(retry_s)
+                await (self._take_up(sent) if is_old else self._charge(sent))
+            except (ProviderUnavailableError, StoreUnavailableError) as error:
+                may_switch = may_switch and getattr(error, "is_refusal", False)
+                wait_s = max(retry_s, getattr(error, "retry_after_s", 0.0))
+                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, wait_s)
+                await self._unless_told(payment.id, asyncio.sleep(wait_s))
                 retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                is_old = True  # It may have arrived all the same: from now on, ask first.
             else:
                 return
         _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
 
+    async def _unless_told(self, payment_id: str, step: Awaitable[_T]) -> _T | None:
+        """The result of a step; None as soon as a notification has settled the payment."""
+        doing, news = asyncio.ensure_future(step), self._news[payment_id]
+        try:
+            await asyncio.wait((doing, news), return_when=asyncio.FIRST_COMPLETED)
+            return doing.result() if doing.done() else None
+        finally:
+            doing.cancel()
+            if news.done():  # Heard; the next wait, such as one for a refund, is a real one again.
+                self._news[payment_id] = asyncio.get_running_loop().create_future()
+
     async def _charge(self, payment: Payment) -> None:
-        await self._enter(payment, await self._provider.charge(payment))
+        try:
+            found = await self._unless_told(payment.id, self._provider.charge(payment))
+        except ProviderUnavailableError as error:
+            if error.is_busy:
+                self._failover.succeeded(payment.channel)
+            else:
+                self._failover.failed(payment.channel)
+            raise
+        self._failover.succeeded(payment.channel)
+        if found is None:
+            await self._take_up(payment)
+        else:
+            await self._enter(payment, found)
 
     async def _take_up(self, payment: Payment) -> None:
         """Ask before charging: the buyer of an old payment may be gone, and the lock with it."""
-        if payment.state == "refunding":
-            await self._refund(payment)
+        known = await self._store.read_payment(payment.id)
+        if known is None:
+            return  # The sale was reset.
+        if known.state == "refunding":
+            await self._refund(known)
+        if known.state != "pending":
             return
         found = await self._provider.find_charge(payment)
         if found is not None and found.status != "processing":
             await self._enter(payment, found)
-        elif found is not None or self._lock_is_live(payment):
+        elif found is not None or await self._lock_is_live(payment):
             await self._charge(payment)
         else:
-            store.settle_expired(self._db, payment.id, self._clock())
+            await self._drop(payment)
 
-    def _lock_is_live(self, payment: Payment) -> bool:
-        reservation = read_reservation(self._db, payment.reservation_id)
+    async def _drop(self, payment: Payment) -> None:
+        """Let a payment go whose lock has lapsed, once the provider will never take its money.
+
+        A demand may still be on its way there although the provider does not know it yet.
+        """
+        found = await self._provider.close_charge(payment)
+        if found.status == "closed":
+            await self._store.settle_expired(payment.id, self._clock())
+        else:
+            await self._enter(payment, found)
+
+    async def _lock_is_live(self, payment: Payment) -> bool:
+        reservation = await self._store.read_reservation(payment.reservation_id)
         return (
             reservation is not None
             and reservation.state == "locked"
@@ -115,14 +187,18 @@ class Cashier:
         )
 
     async def _enter(self, payment: Payment, found: ChargeAnswer) -> None:
-        if found.status != "captured" or found.charge_id is None:
-            store.settle_declined(self._db, payment.id, found.charge_id, self._clock())
-            return
-        settled = store.settle_captured(self._db, payment.id, found.charge_id, self._clock())
+        settled = await self._settle(payment.id, found)
         if settled is not None and settled.state == "refunding":
             await self._refund(settled)
+
+    async def _settle(self, payment_id: str, found: ChargeAnswer) -> Payment | None:
+        """Write down what became of a payment. Anything but a capture is as good as declined."""
+        now_s = self._clock()
+        if found.status == "captured" and found.charge_id is not None:
+            return await self._store.settle_captured(payment_id, found.charge_id, now_s)
+        return await self._store.settle_declined(payment_id, found.charge_id, now_s)
 
     async def _refund(self, payment: Payment) -> None:
         assert payment.charge_id is not None
         await self._provider.refund(payment.charge_id)
-        store.settle_refunded(self._db, payment.id)
+        await self._store.settle_refunded(payment.id)

@@ -11,7 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.stock import read_levels
+from doorbuster_shop.store.stock import StockLevel
 
 LATENCY_BUCKETS_S = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -23,13 +23,14 @@ class _ShopGauges(Collector):
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
+        self.levels: list[StockLevel] = []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Stock by item and state, payments in flight."""
         stock = GaugeMetricFamily(
             "doorbuster_stock_units", "Units by where they are", labels=["sku", "state"]
         )
-        for level in read_levels(self._shop.db):
+        for level in self.levels:
             for state in ("available", "locked", "sold"):
                 stock.add_metric([level.sku, state], getattr(level, state))
         yield stock
@@ -59,7 +60,9 @@ class Metrics:
         )
         self._counter_of: dict[tuple[str, int], Counter] = {}
         self._histogram_of: dict[str, Histogram] = {}
-        self.registry.register(_ShopGauges(shop))
+        self._shop = shop
+        self._gauges = _ShopGauges(shop)
+        self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
@@ -75,3 +78,7 @@ class Metrics:
             histogram = self._histogram_of[endpoint] = self._seconds.labels(endpoint)
         counter.inc()
         histogram.observe(seconds)
+
+    async def read_stock(self) -> None:
+        """Look at the stock; to be done before the registry is asked."""
+        self._gauges.levels = await self._shop.store.read_levels()

@@ -19,6 +19,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.ReservationReply,
     bodies.PaymentReply,
     bodies.StockListReply,
+    bodies.OrderListReply,
     bodies.ResetReply,
     bodies.CancelReply,
     bodies.HealthReply,
@@ -189,10 +190,12 @@ def _admin_paths() -> Part:
     cancel_refusals = {"404": _problem("No such reservation (`unknown_reservation`).")}
     stock = _reply("Stock of all items.", bodies.StockListReply)
     account = _reply("The whole account.", Audit)
+    orders = _reply("All orders.", bodies.OrderListReply)
     new_sale = _reply("The new sale.", bodies.ResetReply)
     cancelled = _reply("What became of it.", bodies.CancelReply)
     return {
         "/admin/stock": {"get": _admin("stock", "Where all units are", stock)},
+        "/admin/orders": {"get": _admin("orders", "Every reservation", orders)},
         "/admin/audit": {"get": _admin("audit", "What database and provider say", account)},
         "/admin/reset": {
             "post": _admin(

@@ -1,4 +1,4 @@
-"""What the endpoints share: the database, the terms, the cashier, the clock, the sweep."""
+"""What the endpoints share: the store, the terms, the cashier, the clock, the sweep."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import logging
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
+from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import ProviderClient
-from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX, release_lapsed
-from doorbuster_shop.store.stock import opening_s
+from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX
+from doorbuster_shop.store.session import StoreError
+from doorbuster_shop.store.store import Store
 from doorbuster_shop.terms import Terms
 
 _TIMER_GRAIN_PERIODS = 1e-3
@@ -24,24 +26,29 @@ class Shop:
 
     def __init__(
         self,
-        db: sqlite3.Connection,
+        open_store: Callable[[], Awaitable[Store]],
         terms: Terms,
         clock: Callable[[], float],
         admin_token: str,
     ) -> None:
-        self.db = db
+        self._open_store = open_store
         self.terms = terms
         self.clock = clock
         self.admin_token = admin_token
+        self.webhook_secret = ""
+        """Shared with the payment provider; empty, its notifications are refused."""
+        self.store: Store
         self.provider: ProviderClient
         self.cashier: Cashier
         self._sweep: asyncio.Task[None] | None = None
 
     async def open(self, provider_url: str) -> None:
         """Go on with the sale in the database, payments in flight included."""
+        self.store = await self._open_store()
         self.provider = ProviderClient(provider_url)
-        self.cashier = Cashier(self.db, self.provider, self.clock)
-        self.cashier.recover()
+        failover = Failover(self.provider, dict(self.terms.failover))
+        self.cashier = Cashier(self.store, self.provider, self.clock, failover)
+        await self.cashier.recover()
         self.restart_sweep()
 
     async def close(self) -> None:
@@ -50,7 +57,7 @@ class Shop:
             self._sweep.cancel()
         await self.cashier.stop()
         await self.provider.close()
-        self.db.close()
+        await self.store.close()
 
     def restart_sweep(self) -> None:
         """Sweep in step with the opening that the database now holds."""
@@ -61,16 +68,18 @@ class Shop:
     async def _sweep_forever(self) -> None:
         """Release lapsed locks every release_sweep, at whole multiples of it from the opening."""
         while True:
-            await asyncio.sleep(self._until_next_sweep_s())
             try:
-                while release_lapsed(self.db, self.clock()) == RELEASE_BATCH_MAX:
+                await asyncio.sleep(await self._until_next_sweep_s())
+                while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
                     await asyncio.sleep(0)  # Let buyers in between two batches.
-            except sqlite3.Error:
+                await self.store.end_sweep(self.clock())
+            except (StoreError, sqlite3.Error):
                 _log.exception("the sweep failed; the next one will try again")
+                await asyncio.sleep(self.terms.release_sweep_s)
 
-    def _until_next_sweep_s(self) -> float:
+    async def _until_next_sweep_s(self) -> float:
         period_s = self.terms.release_sweep_s
-        since_opening_s = self.clock() - opening_s(self.db)
+        since_opening_s = self.clock() - await self.store.opening_s()
         # A timer may fire a grain early: that sweep is done, the next one is a period later.
         periods = math.floor(since_opening_s / period_s + _TIMER_GRAIN_PERIODS) + 1
         return periods * period_s - since_opening_s

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import ASGIApp
 
@@ -11,26 +13,46 @@ from doorbuster_shop.app import shop_app
 from doorbuster_shop.clock import now_s
 from doorbuster_shop.serving import read_settings, serve
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.database import DatabaseError, open_database
-from doorbuster_shop.store.stock import resume_sale
-from doorbuster_shop.terms import terms_from_json
+from doorbuster_shop.store.opening import open_store
+from doorbuster_shop.store.session import DatabaseError
+from doorbuster_shop.store.store import Store
+from doorbuster_shop.terms import Terms, terms_from_json
 
 
 def main() -> None:
     """Serve the shop until the parent goes."""
     settings = read_settings()
     terms = terms_from_json(settings["terms"])
+
+    async def open_resumed() -> Store:
+        return await _open_resumed(settings, terms)
+
     try:
-        db = open_database(settings["database_path"])
-        resume_sale(db, terms, settings["opens_at_s"])
+        # Once for a clear sentence if it fails; the server opens it anew, in its own event loop.
+        asyncio.run(_try_out(settings, terms))
     except DatabaseError as error:
         sys.exit(str(error))
-    shop = Shop(db, terms, now_s, settings["admin_token"])
+    shop = Shop(open_resumed, terms, now_s, settings["admin_token"])
+    shop.webhook_secret = settings["webhook_secret"]
 
     def make_app(accepted_count: Callable[[], int]) -> ASGIApp:
         return shop_app(shop, settings["provider_url"], accepted_count, settings["queue_max"])
 
     serve(make_app, settings["listening_fd"])
+
+
+async def _open_resumed(settings: dict[str, Any], terms: Terms) -> Store:
+    store = await open_store(settings["store"], terms.strategy, settings["redis"])
+    try:
+        await store.resume_sale(terms, settings["opens_at_s"])
+    except DatabaseError:
+        await store.close()
+        raise
+    return store
+
+
+async def _try_out(settings: dict[str, Any], terms: Terms) -> None:
+    await (await _open_resumed(settings, terms)).close()
 
 
 if __name__ == "__main__":

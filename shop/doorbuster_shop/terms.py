@@ -29,6 +29,9 @@ class Terms:
     payment_timeout_s: float
     channels: tuple[str, ...]
     currency: str
+    strategy: str = "conditional_update"
+    failover: tuple[tuple[str, str], ...] = ()
+    """Channel and the one that takes its payments while it is out."""
 
 
 def terms_of(scenario: Scenario) -> Terms:
@@ -44,6 +47,12 @@ def terms_of(scenario: Scenario) -> Terms:
         payment_timeout_s=scenario.payments.timeout,
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
+        strategy=shop.strategy,
+        failover=tuple(
+            (channel.name, channel.failover_to)
+            for channel in scenario.payments.channels
+            if channel.failover_to is not None
+        ),
     )
 
 

@@ -57,6 +57,7 @@ class ChargeColumns:
     quantity: Column
     state: Column
     asked_ns: Column
+    decided_ns: Column
     captured_ns: Column
     refunded_ns: Column
 
@@ -99,6 +100,7 @@ def charges_table(columns: ChargeColumns, scenario: Scenario, replication: int) 
             "amount_cents": _prices(scenario)[columns.item[rank]] * columns.quantity[rank],
             "state": words(columns.state[rank], CHARGE_STATES),
             "asked_s": columns.asked_ns[rank] / NANOSECONDS,
+            "decided_s": moments(columns.decided_ns[rank]),
             "captured_s": moments(columns.captured_ns[rank]),
             "refunded_s": moments(columns.refunded_ns[rank]),
         },

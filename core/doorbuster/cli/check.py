@@ -47,6 +47,7 @@ Examples:
 @handles_user_errors
 def command(scenario_path: Path, settings: RunSettings, plot: Path | None, as_json: bool) -> None:
     """Validate a scenario and explain its plan: crowd, demand, load, doubts."""
+    from doorbuster.cli.live_only import say_live_only
     from doorbuster.forecast import forecast
     from doorbuster.forecast.sentences import sentences
     from doorbuster.plan import build_plan
@@ -77,6 +78,7 @@ def command(scenario_path: Path, settings: RunSettings, plot: Path | None, as_js
                 "seed": settings.seed,
                 "visitors_drawn": drawn,
                 "plan_hash": None if plan is None else plan.hash,
+                "live_only": file.scenario.payments.live_only(),
                 **expected.to_json(),
             }
         )
@@ -88,6 +90,7 @@ def command(scenario_path: Path, settings: RunSettings, plot: Path | None, as_js
         following += "--window or a lower --load-factor."
     else:
         following = f"Next: doorbuster simulate {scenario_path}"
+    say_live_only(file.scenario.payments)
     say(f"\n{scenario_path}: valid. {following}")
 
 

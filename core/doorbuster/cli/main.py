@@ -13,6 +13,7 @@ VERBS = {
     "check": "Validate a scenario and explain its plan.",
     "simulate": "Run the sale in the simulated world.",
     "serve": "Start the reference shop and its payment provider.",
+    "provider": "Start the payment provider alone, for a shop of yours.",
     "load": "Run the sale against a live checkout API.",
     "rehearse": "Simulate, serve, load, compare and report: the main job.",
     "compare": "Compare two runs, simulated or live.",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from doorbuster import exit_codes
+from doorbuster.cli.addresses import checked_url
 from doorbuster.cli.console import (
     handles_user_errors,
     print_json,
@@ -20,20 +18,62 @@ from doorbuster.cli.console import (
     scenario_argument,
     stop,
 )
+from doorbuster.cli.running import PORT, opening, watch
 
-_PORT = click.IntRange(0, 65535)
-_WATCH_S = 0.2
+_POSTGRESQL = ("postgresql://", "postgres://")
+_REDIS = ("redis://", "rediss://", "unix://")
 
 
 @click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
 @scenario_argument
-@click.option("--port", type=_PORT, default=0, help="Port of the shop; 0 takes any free one.")
-@click.option("--provider-port", type=_PORT, default=0, help="Port of the payment provider.")
+@click.option("--port", type=PORT, default=0, help="Port of the shop; 0 takes any free one.")
+@click.option("--provider-port", type=PORT, default=0, help="Port of the payment provider.")
+@click.option(
+    "--provider",
+    "provider_url",
+    metavar="URL",
+    help="Use this payment provider, see `doorbuster provider`. Default: one of the shop's own.",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="A host besides this machine that --provider may name.",
+)
+@click.option(
+    "--notify-secret",
+    envvar="DOORBUSTER_NOTIFY_SECRET",
+    show_envvar=True,
+    help="Secret that the provider signs its notifications with. Default: a new one.",
+)
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(0, 1000, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor on the intervals of repeated notifications of the shop's own provider.",
+)
 @click.option(
     "--database",
     "database_path",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Keep the sale in this SQLite file, or go on with the one in it. Default: forget it.",
+)
+@click.option(
+    "--store",
+    default="sqlite",
+    show_default=True,
+    metavar="sqlite|postgresql[://...]",
+    help="Where the shop keeps its sale. postgresql without an address starts a server of its own"
+    " and throws it away at the end.",
+)
+@click.option(
+    "--redis",
+    is_flag=False,
+    flag_value="redis",
+    metavar="[redis://...]",
+    help="Redis for the strategy prededuct; without an address a server of its own, likewise.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
@@ -52,19 +92,28 @@ def command(
     scenario_path: Path,
     port: int,
     provider_port: int,
+    provider_url: str | None,
+    allow_hosts: tuple[str, ...],
+    notify_secret: str | None,
+    time_scale: float,
     database_path: Path | None,
+    store: str,
+    redis: str | None,
     seed: int,
     opens_in: str,
     admin_token: str | None,
     as_json: bool,
 ) -> None:
     """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
-    from doorbuster_shop.running import ShopStartError, running_shop
+    from doorbuster_shop.running import MissingServerError, ShopStartError, running_shop
 
-    opens_in_s = _seconds(opens_in)
+    _check_store(store, redis, database_path)
+    opens_at_s = opening(opens_in)
+    if provider_url is not None:
+        provider_url = checked_url(provider_url, allow_hosts, "--provider")
     if database_path:
         _check_folder(database_path)
-    news = _database_news(database_path)
+    news = [_database_news(store, database_path), *([_redis_news(redis)] if redis else [])]
     with ExitStack() as stack:
         folder = (
             database_path.resolve().parent
@@ -80,31 +129,29 @@ def command(
                     port=port,
                     provider_port=provider_port,
                     database_path=database_path,
+                    store=store,
+                    redis=redis,
                     admin_token=admin_token,
-                    opens_at_s=time.time() + opens_in_s,
+                    opens_at_s=opens_at_s,
+                    provider_url=provider_url,
+                    notify_secret=notify_secret,
+                    notify_time_scale=time_scale,
                 )
             )
+        except MissingServerError as error:
+            stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
         _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
-        say(news)
+        for sentence in news:
+            say(sentence)
         token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
         say(
             f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
             f" --target {running.url}"
         )
         say("Ctrl-C ends the sale.")
-        _watch(running.dead)
-
-
-def _seconds(text: str) -> float:
-    from doorbuster.scenario.durations import parse_duration
-
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        message = f"{text!r} {error}"
-        raise click.BadParameter(message, param_hint="--opens-in") from None
+        watch(running.dead)
 
 
 def _check_folder(database_path: Path) -> None:
@@ -113,13 +160,39 @@ def _check_folder(database_path: Path) -> None:
         stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
 
 
-def _database_news(database_path: Path | None) -> str:
+def _check_store(store: str, redis: str | None, database_path: Path | None) -> None:
+    """A mistyped word must not become a file of that name."""
+    if store not in ("sqlite", "postgresql") and not store.startswith(_POSTGRESQL):
+        stop(
+            exit_codes.USAGE,
+            f"--store: unknown store (got {store!r}); allowed: sqlite, postgresql, postgresql://...",
+        )
+    if redis not in (None, "redis") and not str(redis).startswith(_REDIS):
+        stop(
+            exit_codes.USAGE,
+            f"--redis: no address (got {redis!r}); allowed: none, or redis://...",
+        )
+    if database_path and store != "sqlite":
+        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
+
+
+def _database_news(store: str, database_path: Path | None) -> str:
     """Whether a sale begins or goes on; to be asked before the shop opens its database."""
+    if store == "postgresql":
+        return "Database: a PostgreSQL server of its own, thrown away at the end."
+    if store != "sqlite":
+        return f"Database: PostgreSQL at {store.rpartition('@')[2].removeprefix('postgresql://')}."
     if database_path is None:
         return "Database: in a temporary folder, forgotten at the end."
     if database_path.is_file() and database_path.stat().st_size:
         return f"Database: {database_path}, continued; its sale goes on."
     return f"Database: {database_path}, new."
+
+
+def _redis_news(redis: str) -> str:
+    if redis == "redis":
+        return "Redis: a server of its own, thrown away at the end."
+    return f"Redis: at {redis.rpartition('@')[2].removeprefix('redis://')}."
 
 
 def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
@@ -134,14 +207,3 @@ def _tell(shop: str, provider: str, admin_token: str, *, as_json: bool) -> None:
     else:
         for name, value in facts.items():
             click.echo(f"{name:12} {value}")
-
-
-def _watch(find_dead: Callable[[], str | None]) -> None:
-    """Return at Ctrl-C or SIGTERM; fail when one of the two processes dies."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while (dead := find_dead()) is None:
-            time.sleep(_WATCH_S)
-    except KeyboardInterrupt:
-        return
-    stop(exit_codes.TARGET_FAILED, dead)

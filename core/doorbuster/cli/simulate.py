@@ -200,6 +200,7 @@ def simulate(
 
     What Ctrl-C, a lost worker or a full disk leaves is kept; of the first two the folder tells.
     """
+    from doorbuster.cli.live_only import say_live_only
     from doorbuster.plan import build_plan
     from doorbuster.records.run_folder import RunFolder
     from doorbuster_sim import choose_engine, simulate_run
@@ -211,6 +212,7 @@ def simulate(
     if keeps_records or visitor_count < BUILT_AHEAD_VISITORS:
         plan = build_plan(file.scenario, settings.seed, timetable)
         visitor_count = plan.visitor_count
+    say_live_only(file.scenario.payments)
     job_count = jobs or os.cpu_count() or 1
     at_most = "at most " if precision else ""
     with _crew(cluster) as crew:

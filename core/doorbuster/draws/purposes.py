@@ -35,6 +35,14 @@ class Purpose(IntEnum):
     PROVIDER_DECLINE = 41
     PROVIDER_LATE = 42
     PROVIDER_LATE_BY = 43
+    # The live provider alone: attempts without answer, and notifications (the attempt there is 4 x
+    # that of the payment + the event).
+    PROVIDER_TIMEOUT = 44
+    PROVIDER_TIMEOUT_CAPTURED = 45
+    WEBHOOK_DUPLICATE = 46
+    WEBHOOK_LATE = 47
+    WEBHOOK_LATE_BY = 48
+    WEBHOOK_REORDER = 49
     # The simulated system.
     NETWORK = 60
     SERVICE = 61

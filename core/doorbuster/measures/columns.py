@@ -86,22 +86,23 @@ def visits_of(
 ) -> Visits:
     """The table of visits. Raises: RecordsError for a word that the scenario does not know."""
     words = {"persona": personas, "phase": phases, "sku": skus, "outcome": OUTCOMES}
-    return Visits(**_columns(table, Visits._fields, words))
+    return Visits(**columns_of(table, Visits._fields, words))
 
 
 def requests_of(table: pa.Table) -> Requests:
     """The table of requests. Raises: RecordsError for an unknown step or reply."""
-    return Requests(**_columns(table, Requests._fields, {"step": STEPS, "reply": REPLIES}))
+    return Requests(**columns_of(table, Requests._fields, {"step": STEPS, "reply": REPLIES}))
 
 
 def stock_of(table: pa.Table, *, skus: Sequence[str]) -> Stock:
     """The table of stock readings. Raises: RecordsError for an unknown item."""
-    return Stock(**_columns(table, Stock._fields, {"sku": skus}))
+    return Stock(**columns_of(table, Stock._fields, {"sku": skus}))
 
 
-def _columns(
+def columns_of(
     table: pa.Table, fields: Sequence[str], words: dict[str, Sequence[str]]
 ) -> dict[str, Any]:
+    """Each field as an array: words as their places in `words`, texts as objects."""
     return {
         field: _codes(table, field, words[field]) if field in words else _numbers(table, field)
         for field in fields
@@ -109,6 +110,8 @@ def _columns(
 
 
 def _numbers(table: pa.Table, field: str) -> Any:
+    if pa.types.is_string(table.schema.field(field).type):
+        return np.array(table.column(field).to_pylist(), dtype=object)
     kind = np.float64 if pa.types.is_floating(table.schema.field(field).type) else np.int64
     return table.column(field).to_numpy().astype(kind, copy=False)
 

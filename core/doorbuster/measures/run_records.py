@@ -11,6 +11,14 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from doorbuster.measures.books import (
+    NO_CHARGES,
+    NO_ORDERS,
+    Charges,
+    Orders,
+    charges_of,
+    orders_of,
+)
 from doorbuster.measures.columns import (
     Columns,
     RecordsError,
@@ -42,6 +50,7 @@ class RunRecords:
     """Everything that measures are taken from. Requests may cover fewer replications.
 
     tallies: one a replication of a run that kept no records; visits and requests are then empty.
+    orders, charges: the books; empty where the target does not tell them.
     """
 
     folder: RunFolder
@@ -53,6 +62,8 @@ class RunRecords:
     stock: Stock
     audits: tuple[Audit, ...]
     tallies: tuple[SaleTally, ...] = ()
+    orders: Orders = NO_ORDERS
+    charges: Charges = NO_CHARGES
 
     @property
     def world(self) -> str:
@@ -137,6 +148,8 @@ def read_records(folder: RunFolder) -> RunRecords:
         )
         requests = requests_of(folder.table("requests"))
         stock = stock_of(folder.table("stock"), skus=scenario.skus)
+        orders = orders_of(folder.table("orders"), skus=scenario.skus)
+        charges = charges_of(folder.table("charges"))
     except RecordsError as error:
         message = f"{folder.path}: {error}"
         raise RunFolderError(message) from None
@@ -146,7 +159,9 @@ def read_records(folder: RunFolder) -> RunRecords:
         message = f"{folder.path / 'tally.json'}: no tally that can be read ({error!r})"
         raise RunFolderError(message) from None
     audits = tuple(folder.audits)
-    return RunRecords(folder, run, scenario, phases, visits, requests, stock, audits, tallies)
+    return RunRecords(
+        folder, run, scenario, phases, visits, requests, stock, audits, tallies, orders, charges
+    )
 
 
 def scenario_of(run: dict[str, Any]) -> Scenario:

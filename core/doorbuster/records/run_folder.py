@@ -118,9 +118,12 @@ class RunFolder:
 
     def merge_spools(self) -> None:
         """Turn all spool streams into the Parquet tables, then delete them."""
-        for name in TABLES:
+        for name in (*TABLES, *self._kept_books()):
             self.write_table(name, self._read_spools(name))
         self.remove_spool()
+
+    def _kept_books(self) -> list[str]:
+        return [name for name in BOOKS if any((self.path / "spool").glob(f"{name}-*.arrows"))]
 
     def remove_spool(self) -> None:
         """Delete the append-only files, once the tables hold what was in them."""

@@ -94,6 +94,7 @@ CHARGES = pa.schema(
         _field("amount_cents", pa.int64(), "what was asked for"),
         _field("state", _WORD, "processing, captured, declined or refunded"),
         _field("asked_s", pa.float64(), "when the shop first asked"),
+        _field("decided_s", pa.float64(), "when it was captured or declined", nullable=True),
         _field("captured_s", pa.float64(), "when the provider took the money", nullable=True),
         _field("refunded_s", pa.float64(), "when it gave the money back", nullable=True),
     ]
@@ -101,7 +102,7 @@ CHARGES = pa.schema(
 """One row a charge in the provider's ledger, which alone knows the truth about money."""
 
 TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
-"""Every table by the stem of its file in the run folder."""
+"""The tables of every run by the stems of their files in the run folder."""
 
 BOOKS = {"orders": ORDERS, "charges": CHARGES}
 """The books of the target and of its provider, likewise; absent where a target cannot tell them."""

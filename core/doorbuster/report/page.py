@@ -26,6 +26,7 @@ from doorbuster.records.run_folder import RunFolder, RunFolderError
 from doorbuster.report import facts
 from doorbuster.report.catalogue import LANGUAGES, catalogue
 from doorbuster.report.charts import Chart, charts_of
+from doorbuster.report.evidence import evidence_charts, evidence_of
 from doorbuster.report.headlines import headlines, key_numbers
 from doorbuster.report.numbers import count, percent
 from doorbuster.report.sides import Side, sides_of
@@ -79,6 +80,8 @@ def _context(sides: list[Side]) -> dict[str, Any]:
         "headlines": headlines(sides, comparison),
         "key_numbers": key_numbers(sides[0]),
         "groups": verdict_groups(sides),
+        "evidence": evidence_of(sides),
+        "evidence_charts": list(books := evidence_charts(sides)),
         "items": facts.item_rows(sides),
         "buyers": facts.buyer_rows(sides),
         "outcomes": facts.outcome_rows(sides),
@@ -90,7 +93,7 @@ def _context(sides: list[Side]) -> dict[str, Any]:
         "incomparable": incomparable,
         "outcome_names": OUTCOMES,
         "reply_names": REPLIES,
-        "data": data_of(charts_of(sides), main_side=sides[0].label),
+        "data": data_of({**charts_of(sides), **books}, main_side=sides[0].label),
         **style_and_scripts(),
     }
 

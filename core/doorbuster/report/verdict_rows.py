@@ -13,7 +13,7 @@ from doorbuster.report.words import in_all_languages, t
 from doorbuster.verdict.checks import Check
 from doorbuster.verdict.verdict import limit_text
 
-KINDS = ("objective", "invariant", "validity")
+KINDS = ("objective", "invariant", "failure", "validity")
 _WIDTH, _HEIGHT = 150.0, 18.0
 
 

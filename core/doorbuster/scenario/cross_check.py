@@ -50,6 +50,13 @@ def _payments(scenario: Scenario, found: Contradictions) -> None:
     found.unique(place, "name", scenario.channel_names, "channel")
     if not sum(channel.share for channel in scenario.payments.channels):
         found.add(place, "no channel has a share; give one of them a share above 0")
+    for index, channel in enumerate(scenario.payments.channels):
+        if channel.failover_to == channel.name:
+            what = f"{channel.name!r} cannot take over from itself; name another channel"
+            found.add((*place, index, "failover_to"), what)
+        elif channel.failover_to is not None:
+            at: Place = (*place, index, "failover_to")
+            found.known(at, channel.failover_to, scenario.channel_names, "channel")
 
 
 def _service(scenario: Scenario, found: Contradictions) -> None:

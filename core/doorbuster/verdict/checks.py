@@ -10,7 +10,7 @@ from typing import Any, Literal
 from doorbuster.measures.intervals import Interval
 from doorbuster.report.catalogue import catalogue, say
 
-Kind = Literal["validity", "invariant", "objective"]
+Kind = Literal["validity", "invariant", "failure", "objective"]
 Status = Literal["pass", "fail", "invalid", "inconclusive", "not_applicable"]
 Unit = Literal["count", "fraction", "s", "cents"]
 Bound = Literal["at_most", "at_least", "below", "equal"]
@@ -25,7 +25,8 @@ class Check:
 
     value, limit, interval: in `unit`; None where there is none. template and facts: the key in
     the catalogues and what to fill in. proves_alone: a failure stands whatever the load generator
-    did, because the target's own account proves it.
+    did, because the target's own account proves it. evidence: single offences with the names and
+    times that prove them, as far as they are kept.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Check:
     interval: Interval | None = None
     own_name: str | None = None
     proves_alone: bool = False
+    evidence: tuple[Mapping[str, Any], ...] = ()
 
     def name(self, language: str = "en") -> str:
         """The name that the scenario gave it, else the catalogue's."""
@@ -60,6 +62,7 @@ class Check:
             facts=facts,
             value=None,
             interval=None,
+            evidence=(),
         )
 
     def sentence(self, language: str = "en") -> str:
@@ -85,6 +88,7 @@ class Check:
             "unit": self.unit,
             "interval": interval,
             "sentence": self.sentence(),
+            **({"evidence": [dict(offence) for offence in self.evidence]} if self.evidence else {}),
         }
 
 

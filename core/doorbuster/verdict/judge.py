@@ -5,6 +5,7 @@ from __future__ import annotations
 from doorbuster.measures.run_records import RunRecords, read_records
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.verdict.checks import Check
+from doorbuster.verdict.failures import REST_ON_VISITORS, failure_checks
 from doorbuster.verdict.invariants import TOLD_BY_VISITORS, invariant_checks
 from doorbuster.verdict.objectives import objective_checks
 from doorbuster.verdict.validity import validity_checks
@@ -25,7 +26,11 @@ def judge_records(records: RunRecords) -> Verdict:
     """The verdict on records that were read already; writes nothing."""
     target_failed = records.run.get("status") == "failed"
     validity = validity_checks(records)
-    judged = [*invariant_checks(records), *objective_checks(records)]
+    judged = [
+        *invariant_checks(records),
+        *failure_checks(records),
+        *objective_checks(records),
+    ]
     if _is_void(validity, target_failed=target_failed):
         judged = [_in_a_void_run(check) for check in judged]
     return Verdict(
@@ -46,5 +51,5 @@ def _is_void(validity: list[Check], *, target_failed: bool) -> bool:
 
 def _in_a_void_run(check: Check) -> Check:
     """What depends on the measurement is not judged; the target's own account still is."""
-    depends = check.kind == "objective" or check.id in TOLD_BY_VISITORS
+    depends = check.kind == "objective" or check.id in (*TOLD_BY_VISITORS, *REST_ON_VISITORS)
     return check.not_judged() if depends and check.status != "not_applicable" else check

@@ -10,7 +10,7 @@ from typing import Any
 from doorbuster.documents import Check, Place, allowed_names, suggestion
 from doorbuster_load.profile.credentials import CredentialsError, read_credentials
 from doorbuster_load.profile.functions import FunctionError, load_function
-from doorbuster_load.profile.model import Profile, Request
+from doorbuster_load.profile.model import BookHook, Profile, Request
 from doorbuster_load.profile.templates import (
     broken_placeholder,
     environment_name,
@@ -72,6 +72,10 @@ def hook_requests(profile: Profile) -> Iterator[tuple[Place, Request]]:
         yield ("hooks", "stock", "request"), hooks.stock.request
     if hooks.audit is not None:
         yield from _placed(("hooks", "audit", "requests"), hooks.audit.requests)
+    for name in ("orders", "charges"):
+        book: BookHook | None = getattr(hooks, name)
+        if book is not None:
+            yield from _placed(("hooks", name, "requests"), book.requests)
 
 
 def _placed(place: Place, requests: Sequence[Request]) -> Iterator[tuple[Place, Request]]:

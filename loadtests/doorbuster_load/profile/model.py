@@ -189,6 +189,21 @@ class AuditHook(Part):
     one that is missing stays unknown."""
 
 
+class BookHook(Part):
+    """Reads all orders, or all charges of the payment provider, after the sale.
+
+    The detectors of failure modes look into them (docs/failure-modes.md).
+    """
+
+    requests: StepRequests
+    """The last answer holds the rows; variables of earlier ones may be used."""
+    rows: JsonPath
+    """List of orders or charges in the answer."""
+    fields: dict[str, JsonPath] = Field(default_factory=dict)
+    """For each column of the table in records/tables.py its path within a row. Default: a key of
+    the same name. Times in seconds from the opening; one that did not happen is null or missing."""
+
+
 class Hooks(Part):
     """What is asked of the target outside the sale, by the process that starts the run."""
 
@@ -196,6 +211,8 @@ class Hooks(Part):
     """Before the sale: empty the orders, fill the stock, set the opening (`{{t0_epoch_s}}`)."""
     stock: StockHook | None = None
     audit: AuditHook | None = None
+    orders: BookHook | None = None
+    charges: BookHook | None = None
 
 
 class Tag(Part):

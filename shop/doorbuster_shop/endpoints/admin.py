@@ -9,9 +9,6 @@ from doorbuster_shop.answers import ProblemError, answer, read_body, require_tok
 from doorbuster_shop.bodies import ResetRequest
 from doorbuster_shop.provider_client import ProviderUnavailableError
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.audit import audit
-from doorbuster_shop.store.reservations import cancel, read_reservation
-from doorbuster_shop.store.stock import begin_sale, read_levels
 
 
 class AdminEndpoints:
@@ -23,7 +20,14 @@ class AdminEndpoints:
     async def stock(self, request: Request) -> Response:
         """Where the units of every item are."""
         require_token(request, self._shop.admin_token)
-        return answer({"items": [level._asdict() for level in read_levels(self._shop.db)]})
+        levels = await self._shop.store.read_levels()
+        return answer({"items": [level._asdict() for level in levels]})
+
+    async def orders(self, request: Request) -> Response:
+        """Every reservation and what became of it."""
+        require_token(request, self._shop.admin_token)
+        orders = await self._shop.store.read_orders()
+        return answer({"orders": [order._asdict() for order in orders]})
 
     async def audit(self, request: Request) -> Response:
         """What database and provider say about the sale; a silent provider leaves its part null."""
@@ -33,7 +37,7 @@ class AdminEndpoints:
             captures = await shop.provider.captures()
         except ProviderUnavailableError:
             captures = None
-        account = audit(shop.db, shop.clock(), shop.terms.release_sweep_s, captures)
+        account = await shop.store.audit(shop.clock(), shop.terms.release_sweep_s, captures)
         return answer(account.model_dump())
 
     async def reset(self, request: Request) -> Response:
@@ -48,10 +52,10 @@ class AdminEndpoints:
             )
             raise ProblemError(409, "payments_in_flight", message)
         await shop.cashier.stop()
-        begin_sale(shop.db, shop.terms, body.opens_at_epoch_s)
+        await shop.store.begin_sale(shop.terms, body.opens_at_epoch_s)
         shop.restart_sweep()
         try:
-            await shop.provider.reset(body.seed)
+            await shop.provider.reset(body.seed, body.opens_at_epoch_s)
         except ProviderUnavailableError as error:
             message = f"the shop is reset, but not its payment provider ({error}); try again"
             raise ProblemError(502, "provider_unavailable", message) from None
@@ -60,7 +64,8 @@ class AdminEndpoints:
     async def cancel(self, request: Request) -> Response:
         """Release a lock at once, such as a scalper's; money that still comes in is refunded."""
         require_token(request, self._shop.admin_token)
+        shop = self._shop
         reservation_id = request.path_params["reservation_id"]
-        if read_reservation(self._shop.db, reservation_id) is None:
+        if await shop.store.read_reservation(reservation_id) is None:
             raise ProblemError(404, "unknown_reservation", "there is no reservation with this id")
-        return answer({"released": cancel(self._shop.db, reservation_id)})
+        return answer({"released": await shop.store.cancel(reservation_id, shop.clock())})

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from doorbuster_shop.answers import answer, problem
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.stock import read_item
 
 
 class ItemEndpoints:
@@ -18,12 +17,12 @@ class ItemEndpoints:
 
     async def browse(self, request: Request) -> Response:
         """Price, available units and whether the item can be bought now."""
-        item = read_item(self._shop.db, request.path_params["sku"])
+        item = await self._shop.store.read_item(request.path_params["sku"])
         if item is None:
             return problem(404, "unknown_item", "there is no such item in this sale")
         if self._shop.clock() < item.opens_at_s:
             status = "not_open"
-        elif item.available_units == 0:
+        elif item.available_units <= 0:
             status = "sold_out"
         else:
             status = "on_sale"
@@ -31,7 +30,7 @@ class ItemEndpoints:
             {
                 "sku": item.sku,
                 "price_cents": item.price_cents,
-                "available": item.available_units,
+                "available": max(0, item.available_units),
                 "status": status,
             }
         )

@@ -10,7 +10,7 @@ from doorbuster_shop.bodies import PaymentRequest
 from doorbuster_shop.endpoints.refusals import refuse
 from doorbuster_shop.limits import RETRY_AFTER_S, WAITING_PAYMENTS_MAX
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.payments import Offer, Payment, begin_payment, read_payment
+from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal
 
 STATUS_OF_STATE = {
@@ -43,7 +43,7 @@ class PaymentEndpoints:
             message = f"{WAITING_PAYMENTS_MAX} payments are waiting for the provider"
             return problem(503, "overloaded", message, {"retry-after": str(RETRY_AFTER_S)})
         offer = Offer(key, request.path_params["reservation_id"], body.channel, body.means)
-        payment = begin_payment(shop.db, offer, shop.clock())
+        payment = await shop.store.begin_payment(offer, shop.clock())
         if isinstance(payment, Refusal):
             return refuse(payment)
         settled = await shop.cashier.settle(payment, shop.terms.payment_timeout_s)
@@ -51,7 +51,7 @@ class PaymentEndpoints:
 
     async def poll(self, request: Request) -> Response:
         """Where a payment stands now."""
-        payment = read_payment(self._shop.db, request.path_params["payment_id"])
+        payment = await self._shop.store.read_payment(request.path_params["payment_id"])
         if payment is None:
             return problem(404, "unknown_payment", "there is no payment with this id")
         return answer(_view(payment))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from doorbuster_shop.answers import problem
+from doorbuster_shop.limits import RETRY_AFTER_S
 from doorbuster_shop.store.reservations import Refusal
 
 TOLD_AS = {
@@ -12,6 +13,7 @@ TOLD_AS = {
     Refusal.NOT_OPEN: (425, "the sale has not opened yet"),
     Refusal.LIMIT_REACHED: (409, "the purchase limit of this account is used up"),
     Refusal.SOLD_OUT: (409, "not enough units are available"),
+    Refusal.OVERLOADED: (503, "too many buyers want this item at once; come back later"),
     Refusal.KEY_REUSED: (422, "this idempotency key belongs to another wish; choose a new one"),
     Refusal.UNKNOWN_RESERVATION: (404, "there is no reservation with this id"),
     Refusal.RESERVATION_EXPIRED: (410, "the time to pay is over; the units were released"),
@@ -23,4 +25,5 @@ TOLD_AS = {
 def refuse(refusal: Refusal) -> Response:
     """The answer for a refusal; its value is the code."""
     status, message = TOLD_AS[refusal]
-    return problem(status, refusal.value, message)
+    headers = {"retry-after": str(RETRY_AFTER_S)} if refusal is Refusal.OVERLOADED else None
+    return problem(status, refusal.value, message, headers)

@@ -9,7 +9,7 @@ from doorbuster_shop.answers import answer, idempotency_key, read_body
 from doorbuster_shop.bodies import ReservationRequest
 from doorbuster_shop.endpoints.refusals import refuse
 from doorbuster_shop.shop import Shop
-from doorbuster_shop.store.reservations import Refusal, Wish, reserve
+from doorbuster_shop.store.reservations import Refusal, Wish
 
 
 class ReservationEndpoints:
@@ -24,7 +24,7 @@ class ReservationEndpoints:
         body = await read_body(request, ReservationRequest)
         wish = Wish(key, body.sku, str(body.account), body.quantity)
         now_s = self._shop.clock()
-        reservation = reserve(self._shop.db, wish, now_s, self._shop.terms.lock_time_s)
+        reservation = await self._shop.store.reserve(wish, now_s, self._shop.terms.lock_time_s)
         if isinstance(reservation, Refusal):
             return refuse(reservation)
         return answer(

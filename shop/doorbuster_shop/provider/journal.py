@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,34 @@ LINE_BYTES_MAX = 65_536
 
 
 class Journal:
-    """An append-only file. What was appended survives the death of the process."""
+    """An append-only file. What was appended survives the death of the process.
 
-    def __init__(self, path: Path) -> None:
+    An entry is handed to the operating system before anybody hears of it; with `is_forced` the
+    system also writes it to the disk (fsync), and it survives a power failure.
+    """
+
+    def __init__(self, path: Path, *, is_forced: bool = False) -> None:
         self.path = path
         _cut_torn_line(path)
         self._file = path.open("ab", buffering=0)
+        self._is_forced = is_forced
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write one entry, handed to the operating system before this returns."""
-        self._file.write(orjson.dumps(entry) + b"\n")
+        """Write one entry. Raises: OSError, and then the entry is not in the file."""
+        line = orjson.dumps(entry) + b"\n"
+        start = self._file.tell()
+        written = self._file.write(line)
+        if written != len(line):  # The disk is full in the middle of the line.
+            self._file.truncate(start)
+            message = f"{self.path}: {written} of {len(line)} bytes written"
+            raise OSError(message)
+        if self._is_forced:
+            os.fsync(self._file.fileno())
 
     def clear(self) -> None:
         """Forget everything."""
         self._file.truncate(0)
+        self._file.seek(0)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """All entries, oldest first."""

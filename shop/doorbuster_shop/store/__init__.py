@@ -1,1 +1,1 @@
-"""The shop's truth: an SQLite database, and functions of (connection, time) over it."""
+"""The shop's truth: a `Store` over SQLite or PostgreSQL, with a strategy that keeps its stock."""

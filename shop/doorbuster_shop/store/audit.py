@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections import Counter
 from collections.abc import Iterable
+from importlib.resources import files
 
 from doorbuster.records.audit import Audit, ItemAudit
-from doorbuster_shop.store.database import sql_text
+from doorbuster_shop.store.session import Session
 
 Capture = tuple[str, int]
 """Reference of a charge, which is the id of its reservation, and its amount in cents."""
 
+_ITEM_SQL = files(__package__).joinpath("audit.sql").read_text("utf-8")
+_COLUMNS = tuple(ItemAudit.model_fields)
+_PAID = "SELECT coalesce(sum(amount_cents), 0) FROM reservations WHERE state = 'sold'"
+_KEPT = "SELECT id FROM reservations WHERE state IN ('locked', 'sold')"
 
-def audit(
-    db: sqlite3.Connection,
+
+async def audit(
+    session: Session,
     now_s: float,
     release_sweep_s: float,
     captures: Iterable[Capture] | None,
 ) -> Audit:
     """The whole account. Without the provider's captures, what only it can tell stays None."""
-    items = _items(db, now_s - release_sweep_s)
-    money = _money(db, captures or ())
+    lapsed_before_s = now_s - release_sweep_s
+    rows = await session.all(_ITEM_SQL, (lapsed_before_s, lapsed_before_s))
+    # A sum of PostgreSQL is a Decimal; the model makes whole numbers of it.
+    items = [ItemAudit.model_validate(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    paid = await session.one(_PAID)
+    assert paid is not None
+    paid_cents = int(paid[0])
     if captures is None:
-        return Audit(items=items, paid_cents=money["paid_cents"])
-    return Audit(items=items, **money)
+        return Audit(items=items, paid_cents=paid_cents)
+    kept = {row[0] for row in await session.all(_KEPT)}
+    return Audit(items=items, paid_cents=paid_cents, **_money(list(captures), kept))
 
 
-def _items(db: sqlite3.Connection, lapsed_before_s: float) -> list[ItemAudit]:
-    cursor = db.execute(sql_text("audit.sql"), {"lapsed_before_s": lapsed_before_s})
-    names = [column[0] for column in cursor.description]
-    return [ItemAudit(**dict(zip(names, row, strict=True))) for row in cursor]
-
-
-def _money(db: sqlite3.Connection, captures: Iterable[Capture]) -> dict[str, int]:
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS captures (reference TEXT, amount_cents INTEGER)")
-    db.execute("DELETE FROM captures")
-    db.execute("BEGIN")
-    db.executemany("INSERT INTO captures VALUES (?, ?)", captures)
-    db.execute("COMMIT")
-    cursor = db.execute(sql_text("audit_money.sql"))
-    names = [column[0] for column in cursor.description]
-    return dict(zip(names, cursor.fetchone(), strict=True))
+def _money(captures: list[Capture], kept: set[str]) -> dict[str, int]:
+    by_reference = Counter(reference for reference, _ in captures)
+    return {
+        "payments_captured": len(captures),
+        "captured_cents": sum(cents for _, cents in captures),
+        "orders_captured_twice": sum(count > 1 for count in by_reference.values()),
+        "payments_without_order": sum(reference not in kept for reference, _ in captures),
+    }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
-from doorbuster_shop.store.database import Transaction, new_id
 from doorbuster_shop.store.reservations import Refusal, read_reservation
+from doorbuster_shop.store.session import Session, new_id
+from doorbuster_shop.store.stock import sell_units
 
 
 class Offer(NamedTuple):
@@ -35,51 +35,49 @@ class Payment(NamedTuple):
 
 _BY_KEY = "SELECT * FROM payments WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM payments WHERE id = ?"
+_BY_ID_LOCKED = "SELECT * FROM payments WHERE id = ? FOR UPDATE"
 _LIVE = "SELECT state FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _OPEN = "SELECT * FROM payments WHERE state IN ('pending', 'refunding') ORDER BY began_at_s"
+_INSERT = "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DECIDE = """
 UPDATE payments SET state = ?, charge_id = ?, decided_at_s = ? WHERE id = ? AND state = 'pending'
 """
-_SELL = "UPDATE reservations SET state = 'sold' WHERE id = ? AND state = 'locked'"
-_SELL_UNITS = """
-UPDATE items SET locked_units = locked_units - ?1, sold_units = sold_units + ?1 WHERE sku = ?2
-"""
+_SELL = "UPDATE reservations SET state = 'sold', sold_at_s = ? WHERE id = ? AND state = 'locked'"
+_SELL_UNGUARDED = "UPDATE reservations SET state = 'sold', sold_at_s = ? WHERE id = ?"
 _REFUNDED = "UPDATE payments SET state = 'refunded' WHERE id = ? AND state = 'refunding'"
 
 
-def begin_payment(db: sqlite3.Connection, offer: Offer, now_s: float) -> Payment | Refusal:
+async def begin_payment(session: Session, offer: Offer, now_s: float) -> Payment | Refusal:
     """Write down that a payment is on its way, before the provider hears of it.
 
     From now on the lock holds until the payment is settled. A key that was seen before gives the
     payment begun then, in the state it has now.
     """
-    with Transaction(db):
-        known = db.execute(_BY_KEY, (offer.idempotency_key,)).fetchone()
-        if known is not None:
-            return _replayed(Payment._make(known), offer)
-        reservation = read_reservation(db, offer.reservation_id)
-        if reservation is None:
-            return Refusal.UNKNOWN_RESERVATION
-        live = db.execute(_LIVE, (reservation.id,)).fetchone()
-        if live is not None:
-            paid = live[0] == "paid"
-            return Refusal.ALREADY_PAID if paid else Refusal.PAYMENT_IN_PROGRESS
-        if reservation.state != "locked" or now_s >= reservation.expires_at_s:
-            return Refusal.RESERVATION_EXPIRED
-        payment = Payment(
-            id=new_id("pay", now_s),
-            idempotency_key=offer.idempotency_key,
-            reservation_id=reservation.id,
-            channel=offer.channel,
-            means=offer.means,
-            amount_cents=reservation.amount_cents,
-            state="pending",
-            charge_id=None,
-            began_at_s=now_s,
-            decided_at_s=None,
-        )
-        db.execute("INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", payment)
-        return payment
+    reservation = await read_reservation(session, offer.reservation_id, is_locking=True)
+    known = await session.one(_BY_KEY, (offer.idempotency_key,))
+    if known is not None:
+        return _replayed(Payment._make(known), offer)
+    if reservation is None:
+        return Refusal.UNKNOWN_RESERVATION
+    live = await session.one(_LIVE, (reservation.id,))
+    if live is not None:
+        return Refusal.ALREADY_PAID if live[0] == "paid" else Refusal.PAYMENT_IN_PROGRESS
+    if reservation.state != "locked" or now_s >= reservation.expires_at_s:
+        return Refusal.RESERVATION_EXPIRED
+    payment = Payment(
+        id=new_id("pay", now_s),
+        idempotency_key=offer.idempotency_key,
+        reservation_id=reservation.id,
+        channel=offer.channel,
+        means=offer.means,
+        amount_cents=reservation.amount_cents,
+        state="pending",
+        charge_id=None,
+        began_at_s=now_s,
+        decided_at_s=None,
+    )
+    await session.run(_INSERT, payment)
+    return payment
 
 
 def _replayed(known: Payment, offer: Offer) -> Payment | Refusal:
@@ -88,59 +86,49 @@ def _replayed(known: Payment, offer: Offer) -> Payment | Refusal:
     return known if same else Refusal.KEY_REUSED
 
 
-def read_payment(db: sqlite3.Connection, payment_id: str) -> Payment | None:
+async def read_payment(
+    session: Session, payment_id: str, *, is_locking: bool = False
+) -> Payment | None:
     """One payment, or None if there is none with this id."""
-    row = db.execute(_BY_ID, (payment_id,)).fetchone()
+    row = await session.one(_BY_ID_LOCKED if is_locking else _BY_ID, (payment_id,))
     return None if row is None else Payment._make(row)
 
 
-def open_payments(db: sqlite3.Connection) -> list[Payment]:
+async def open_payments(session: Session) -> list[Payment]:
     """Payments whose outcome or refund is not known yet, oldest first."""
-    return [Payment._make(row) for row in db.execute(_OPEN)]
+    return [Payment._make(row) for row in await session.all(_OPEN)]
 
 
-def settle_captured(
-    db: sqlite3.Connection, payment_id: str, charge_id: str, now_s: float
+async def settle_captured(
+    session: Session, payment_id: str, charge_id: str, now_s: float, *, is_guarded: bool = True
 ) -> Payment | None:
     """The provider took the money: sell the units, or mark the payment for its refund.
 
     Told twice, it changes nothing the second time. None when no such payment exists (any more).
+    is_guarded=False sells whatever became of the lock meanwhile.
     """
-    with Transaction(db):
-        payment = read_payment(db, payment_id)
-        if payment is None or payment.state != "pending":
-            return payment
-        sold = db.execute(_SELL, (payment.reservation_id,)).rowcount == 1
-        state = "paid" if sold else "refunding"
-        db.execute(_DECIDE, (state, charge_id, now_s, payment_id))
-        if sold:
-            reservation = read_reservation(db, payment.reservation_id)
-            assert reservation is not None
-            db.execute(_SELL_UNITS, (reservation.quantity, reservation.sku))
-        return payment._replace(state=state, charge_id=charge_id, decided_at_s=now_s)
+    payment = await read_payment(session, payment_id, is_locking=True)
+    if payment is None or payment.state != "pending":
+        return payment
+    sell = _SELL if is_guarded else _SELL_UNGUARDED
+    sold = await session.run(sell, (now_s, payment.reservation_id)) == 1
+    state = "paid" if sold else "refunding"
+    await session.run(_DECIDE, (state, charge_id, now_s, payment_id))
+    if sold:
+        reservation = await read_reservation(session, payment.reservation_id)
+        assert reservation is not None
+        await sell_units(session, reservation.sku, reservation.bucket, reservation.quantity)
+    return payment._replace(state=state, charge_id=charge_id, decided_at_s=now_s)
 
 
-def settle_declined(
-    db: sqlite3.Connection, payment_id: str, charge_id: str | None, now_s: float
+async def settle_unpaid(
+    session: Session, payment_id: str, state: str, charge_id: str | None, now_s: float
 ) -> Payment | None:
-    """The provider refused: the lock stays as it is."""
-    return _decide(db, payment_id, "declined", charge_id, now_s)
+    """The provider refused (`declined`) or never heard of it (`expired`); the lock stays."""
+    await session.run(_DECIDE, (state, charge_id, now_s, payment_id))
+    return await read_payment(session, payment_id)
 
 
-def settle_expired(db: sqlite3.Connection, payment_id: str, now_s: float) -> Payment | None:
-    """The provider never heard of the payment and its lock has lapsed meanwhile: drop it."""
-    return _decide(db, payment_id, "expired", None, now_s)
-
-
-def settle_refunded(db: sqlite3.Connection, payment_id: str) -> None:
+async def settle_refunded(session: Session, payment_id: str) -> None:
     """The money is back with the buyer."""
-    with Transaction(db):
-        db.execute(_REFUNDED, (payment_id,))
-
-
-def _decide(
-    db: sqlite3.Connection, payment_id: str, state: str, charge_id: str | None, now_s: float
-) -> Payment | None:
-    with Transaction(db):
-        db.execute(_DECIDE, (state, charge_id, now_s, payment_id))
-        return read_payment(db, payment_id)
+    await session.run(_REFUNDED, (payment_id,))

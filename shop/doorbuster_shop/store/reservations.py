@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import NamedTuple
 
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster_shop.store.database import Transaction, new_id
-from doorbuster_shop.store.stock import read_item
+from doorbuster_shop.store.session import Session, new_id
+from doorbuster_shop.store.stock import Offered, Units, read_offered, return_units
 
 RELEASE_BATCH_MAX = 500
 """Locks released in one transaction: thousands that lapse at once must not stop the shop."""
@@ -21,6 +21,7 @@ class Refusal(Enum):
     NOT_OPEN = "not_open"
     LIMIT_REACHED = "limit_reached"
     SOLD_OUT = "sold_out"
+    OVERLOADED = "overloaded"
     KEY_REUSED = "idempotency_key_reused"
     UNKNOWN_RESERVATION = "unknown_reservation"
     RESERVATION_EXPIRED = "reservation_expired"
@@ -43,75 +44,83 @@ class Reservation(NamedTuple):
     id: str
     idempotency_key: str
     sku: str
+    bucket: int
     account: str
     quantity: int
     amount_cents: int
     state: str
     reserved_at_s: float
     expires_at_s: float
+    released_at_s: float | None = None
+    sold_at_s: float | None = None
 
+
+Take = Callable[[Session, Wish], Awaitable["int | Refusal"]]
+"""Locks the units of a wish: the bucket that they came from, or why not."""
 
 _BY_KEY = "SELECT * FROM reservations WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM reservations WHERE id = ?"
-_HELD = """
-SELECT coalesce(sum(quantity), 0) FROM reservations
-WHERE account = ? AND sku = ? AND state <> 'released'
+_BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
+_INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_RELEASE = """
+UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
 """
-_LOCK_UNITS = """
-UPDATE items SET available_units = available_units - ?1, locked_units = locked_units + ?1
-WHERE sku = ?2 AND available_units >= ?1
-"""
-_RETURN_UNITS = """
-UPDATE items SET available_units = available_units + ?1, locked_units = locked_units - ?1
-WHERE sku = ?2
-"""
-_RELEASE = "UPDATE reservations SET state = 'released' WHERE id = ? AND state = 'locked'"
 _LAPSED = """
-SELECT id, sku, quantity FROM reservations
+SELECT id, sku, bucket, quantity FROM reservations
 WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
     SELECT 1 FROM payments
     WHERE payments.reservation_id = reservations.id AND payments.state IN ('pending', 'paid')
 )
-ORDER BY expires_at_s LIMIT ?
+ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
 
 
-def reserve(
-    db: sqlite3.Connection, wish: Wish, now_s: float, lock_time_s: float
+async def reserve(
+    session: Session, wish: Wish, now_s: float, lock_time_s: float, take: Take
 ) -> Reservation | Refusal:
     """Lock units for a buyer, all or none.
 
-    The stock is taken by a conditional update in the same transaction as the reservation is
-    written, so nothing can be sold twice. A key that was seen before gives the reservation made
-    then.
+    The stock is taken in the same transaction as the reservation is written, and nobody reserves
+    for the same account meanwhile. A key that was seen before gives the reservation made then.
     """
-    with Transaction(db):
-        known = db.execute(_BY_KEY, (wish.idempotency_key,)).fetchone()
+    await session.hold(f"{wish.sku} for {wish.account}")
+    offered = await judge(session, wish, now_s)
+    if not isinstance(offered, Offered):
+        return offered
+    bucket = await take(session, wish)
+    if isinstance(bucket, Refusal):
+        return bucket
+    reservation = Reservation(
+        id=new_id("res", now_s),
+        idempotency_key=wish.idempotency_key,
+        sku=wish.sku,
+        bucket=bucket,
+        account=wish.account,
+        quantity=wish.quantity,
+        amount_cents=offered.price_cents * wish.quantity,
+        state="locked",
+        reserved_at_s=now_s,
+        expires_at_s=now_s + lock_time_s,
+    )
+    await session.run(_INSERT, reservation)
+    return reservation
+
+
+async def judge(session: Session, wish: Wish, now_s: float) -> Offered | Reservation | Refusal:
+    """All that is asked before the stock: the item's terms if the wish may have units of it."""
+    offered = await read_offered(session, wish.sku, wish.account, wish.idempotency_key)
+    if offered is None or offered.is_known_key:
+        known = await session.one(_BY_KEY, (wish.idempotency_key,))
         if known is not None:
             return _replayed(Reservation._make(known), wish)
-        item = read_item(db, wish.sku)
-        if item is None:
-            return Refusal.UNKNOWN_ITEM
-        if now_s < item.opens_at_s:
-            return Refusal.NOT_OPEN
-        held_units = db.execute(_HELD, (wish.account, wish.sku)).fetchone()[0]
-        if not within_purchase_limit(held_units, wish.quantity, item.per_account_limit):
-            return Refusal.LIMIT_REACHED
-        if db.execute(_LOCK_UNITS, (wish.quantity, wish.sku)).rowcount == 0:
-            return Refusal.SOLD_OUT
-        reservation = Reservation(
-            id=new_id("res", now_s),
-            idempotency_key=wish.idempotency_key,
-            sku=wish.sku,
-            account=wish.account,
-            quantity=wish.quantity,
-            amount_cents=item.price_cents * wish.quantity,
-            state="locked",
-            reserved_at_s=now_s,
-            expires_at_s=now_s + lock_time_s,
-        )
-        db.execute("INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", reservation)
-        return reservation
+    if offered is None:
+        return Refusal.UNKNOWN_ITEM
+    if now_s < offered.opens_at_s:
+        return Refusal.NOT_OPEN
+    limit = offered.per_account_limit
+    if not within_purchase_limit(offered.held_units, wish.quantity, limit):
+        return Refusal.LIMIT_REACHED
+    return offered
 
 
 def _replayed(known: Reservation, wish: Wish) -> Reservation | Refusal:
@@ -119,38 +128,40 @@ def _replayed(known: Reservation, wish: Wish) -> Reservation | Refusal:
     return known if same else Refusal.KEY_REUSED
 
 
-def read_reservation(db: sqlite3.Connection, reservation_id: str) -> Reservation | None:
+async def read_reservation(
+    session: Session, reservation_id: str, *, is_locking: bool = False
+) -> Reservation | None:
     """One reservation, or None if there is none with this id."""
-    row = db.execute(_BY_ID, (reservation_id,)).fetchone()
+    row = await session.one(_BY_ID_LOCKED if is_locking else _BY_ID, (reservation_id,))
     return None if row is None else Reservation._make(row)
 
 
-def release_lapsed(db: sqlite3.Connection, now_s: float, batch_max: int = RELEASE_BATCH_MAX) -> int:
-    """Give lapsed locks back to the stock, and tell how many; call again while it is batch_max.
+async def release_lapsed(session: Session, now_s: float, batch_max: int) -> list[Units]:
+    """Give at most batch_max lapsed locks back to the stock.
 
-    A payment in flight holds its lock beyond its time.
+    A payment in flight holds its lock beyond its time. It may have begun between our look at the
+    payments and our hold on the row, so whoever still has none is asked for once more.
     """
-    with Transaction(db):
-        lapsed = db.execute(_LAPSED, (now_s, batch_max)).fetchall()
-        for reservation_id, sku, quantity in lapsed:
-            _give_back(db, reservation_id, sku, quantity)
-        return len(lapsed)
+    held = {row[0] for row in await session.all(_LAPSED, (now_s, batch_max))}
+    if not held:
+        return []
+    again = await session.all(_LAPSED, (now_s, batch_max))
+    lapsed = [row for row in again if row[0] in held]
+    await session.run_many(_RELEASE, [("released", now_s, row[0]) for row in lapsed])
+    returned: list[Units] = [(sku, bucket, quantity) for _, sku, bucket, quantity in lapsed]
+    await return_units(session, returned)
+    return returned
 
 
-def cancel(db: sqlite3.Connection, reservation_id: str) -> bool:
-    """Release a lock at once, on behalf of the operator; false when it is not locked (any more).
+async def cancel(session: Session, reservation_id: str, now_s: float) -> Units | None:
+    """Release a lock at once, on behalf of the operator; None when it is not locked (any more).
 
     A payment in flight does not prevent it: when the provider takes the money, it is refunded.
     """
-    with Transaction(db):
-        reservation = read_reservation(db, reservation_id)
-        if reservation is None or reservation.state != "locked":
-            return False
-        return _give_back(db, reservation.id, reservation.sku, reservation.quantity)
-
-
-def _give_back(db: sqlite3.Connection, reservation_id: str, sku: str, quantity: int) -> bool:
-    released = db.execute(_RELEASE, (reservation_id,)).rowcount == 1
-    if released:
-        db.execute(_RETURN_UNITS, (quantity, sku))
-    return released
+    reservation = await read_reservation(session, reservation_id, is_locking=True)
+    if reservation is None or reservation.state != "locked":
+        return None
+    await session.run(_RELEASE, ("cancelled", now_s, reservation_id))
+    returned = (reservation.sku, reservation.bucket, reservation.quantity)
+    await return_units(session, [returned])
+    return returned

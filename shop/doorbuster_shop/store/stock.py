@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
 
-from doorbuster_shop.store.database import DatabaseError, Transaction
+from doorbuster_shop.store.session import DatabaseError, Session
 from doorbuster_shop.terms import Terms
 
 
@@ -15,8 +14,18 @@ class Item(NamedTuple):
     sku: str
     price_cents: int
     per_account_limit: int
-    available_units: int
     opens_at_s: float
+    available_units: int
+
+
+class Offered(NamedTuple):
+    """The terms of one item for one wish, and what there is of its account and key already."""
+
+    price_cents: int
+    per_account_limit: int
+    opens_at_s: float
+    held_units: int
+    is_known_key: bool | int
 
 
 class StockLevel(NamedTuple):
@@ -28,54 +37,126 @@ class StockLevel(NamedTuple):
     sold: int
 
 
-_ITEM = """
-SELECT sku, price_cents, per_account_limit, available_units, opens_at_s
+Units = tuple[str, int, int]
+"""Item, bucket and number of units."""
+
+_OFFERED = """
+SELECT price_cents, per_account_limit, opens_at_s,
+       (SELECT coalesce(sum(quantity), 0) FROM reservations
+        WHERE account = ? AND reservations.sku = items.sku AND state IN ('locked', 'sold')),
+       EXISTS (SELECT 1 FROM reservations WHERE idempotency_key = ?)
 FROM items, sale WHERE sku = ?
 """
-_LEVELS = "SELECT sku, available_units, locked_units, sold_units FROM items ORDER BY position"
-_TERMS = "SELECT sku, price_cents, per_account_limit, initial_units FROM items ORDER BY position"
+_ITEM = """
+SELECT sku, price_cents, per_account_limit, opens_at_s,
+       (SELECT CAST(sum(available_units) AS BIGINT) FROM stock WHERE stock.sku = items.sku)
+FROM items, sale WHERE sku = ?
+"""
+_LEVELS = """
+SELECT items.sku, CAST(sum(available_units) AS BIGINT), CAST(sum(locked_units) AS BIGINT),
+       CAST(sum(sold_units) AS BIGINT)
+FROM items JOIN stock ON stock.sku = items.sku
+GROUP BY items.sku, items.position ORDER BY items.position
+"""
+_TERMS = """
+SELECT items.sku, price_cents, per_account_limit, CAST(sum(initial_units) AS BIGINT)
+FROM items JOIN stock ON stock.sku = items.sku
+GROUP BY items.sku, items.position, price_cents, per_account_limit ORDER BY items.position
+"""
+_STOCK_ROW = """
+INSERT INTO stock (sku, bucket, initial_units, available_units, locked_units, sold_units)
+VALUES (?, ?, ?, ?, 0, 0)
+"""
+_RETURN_UNITS = """
+UPDATE stock SET available_units = available_units + ?, locked_units = locked_units - ?,
+       version = version + 1
+WHERE sku = ? AND bucket = ?
+"""
+_SELL_UNITS = """
+UPDATE stock SET locked_units = locked_units - ?, sold_units = sold_units + ?,
+       version = version + 1
+WHERE sku = ? AND bucket = ?
+"""
 
 
-def read_item(db: sqlite3.Connection, sku: str) -> Item | None:
+async def read_item(session: Session, sku: str) -> Item | None:
     """One item, or None if it is not for sale here."""
-    row = db.execute(_ITEM, (sku,)).fetchone()
+    row = await session.one(_ITEM, (sku,))
     return None if row is None else Item._make(row)
 
 
-def read_levels(db: sqlite3.Connection) -> list[StockLevel]:
+async def read_offered(session: Session, sku: str, account: str, key: str) -> Offered | None:
+    """All that is asked before the stock, in one statement; None if the item is not for sale."""
+    row = await session.one(_OFFERED, (account, key, sku))
+    return None if row is None else Offered._make(row)
+
+
+async def read_levels(session: Session) -> list[StockLevel]:
     """Stock of all items in the order of the scenario."""
-    return [StockLevel._make(row) for row in db.execute(_LEVELS)]
+    return [StockLevel._make(row) for row in await session.all(_LEVELS)]
 
 
-def opening_s(db: sqlite3.Connection) -> float:
+async def opening_s(session: Session) -> float:
     """When the sale opens, seconds since the epoch."""
-    return float(db.execute("SELECT opens_at_s FROM sale").fetchone()[0])
+    row = await session.one("SELECT opens_at_s FROM sale")
+    assert row is not None
+    return float(row[0])
 
 
-def begin_sale(db: sqlite3.Connection, terms: Terms, opens_at_s: float) -> None:
+async def sell_units(session: Session, sku: str, bucket: int, quantity: int) -> None:
+    """Book locked units as sold."""
+    await session.run(_SELL_UNITS, (quantity, quantity, sku, bucket))
+
+
+async def return_units(session: Session, returned: list[Units]) -> None:
+    """Put locked units back on the shelf, in one order for everybody, lest two wait in a circle."""
+    sums: dict[tuple[str, int], int] = {}
+    for sku, bucket, quantity in returned:
+        sums[sku, bucket] = sums.get((sku, bucket), 0) + quantity
+    for (sku, bucket), quantity in sorted(sums.items()):
+        await session.run(_RETURN_UNITS, (quantity, quantity, sku, bucket))
+
+
+async def begin_sale(
+    session: Session, terms: Terms, opens_at_s: float, strategy: str, bucket_count: int
+) -> None:
     """Forget all orders, put the full stock on the shelf and set the opening."""
-    with Transaction(db):
-        for table in ("payments", "reservations", "items", "sale"):
-            db.execute(f"DELETE FROM {table}")
-        db.execute("INSERT INTO sale VALUES (1, ?)", (opens_at_s,))
-        db.executemany(
-            "INSERT INTO items VALUES (?1, ?5, ?2, ?3, ?4, ?4, 0, 0)",
-            [
-                (item.sku, item.price_cents, item.per_account_limit, item.initial_units, position)
-                for position, item in enumerate(terms.items)
-            ],
+    for table in ("payments", "reservations", "stock", "items", "sale"):
+        await session.run(f"DELETE FROM {table}")
+    await session.run(
+        "INSERT INTO sale (id, opens_at_s, strategy) VALUES (1, ?, ?)", (opens_at_s, strategy)
+    )
+    for position, item in enumerate(terms.items):
+        await session.run(
+            "INSERT INTO items VALUES (?, ?, ?, ?)",
+            (item.sku, position, item.price_cents, item.per_account_limit),
         )
+        parts = _split(item.initial_units, bucket_count)
+        rows = [(item.sku, bucket, units, units) for bucket, units in enumerate(parts)]
+        await session.run_many(_STOCK_ROW, rows)
 
 
-def resume_sale(db: sqlite3.Connection, terms: Terms, opens_at_s: float) -> None:
-    """Go on with the sale that the database holds, or begin one in an empty database.
+def _split(units: int, part_count: int) -> list[int]:
+    whole, rest = divmod(units, part_count)
+    return [whole + (part < rest) for part in range(part_count)]
 
-    Raises: DatabaseError if it holds the sale of other items.
+
+async def holds_sale(session: Session, terms: Terms, strategy: str) -> bool:
+    """Whether the database holds this sale; false when it is empty.
+
+    Raises: DatabaseError if it holds the sale of other items, or one kept by another strategy.
     """
-    found = [tuple(row) for row in db.execute(_TERMS)]
+    found = await session.all(_TERMS)
     if not found:
-        begin_sale(db, terms, opens_at_s)
-        return
+        return False
+    kept = await session.one("SELECT strategy FROM sale")
+    assert kept is not None
+    if kept[0] != strategy:
+        message = (
+            f"the database holds a sale kept by another strategy (got {strategy}); allowed "
+            f"{kept[0]}; give another file, or remove this one"
+        )
+        raise DatabaseError(message)
     wanted = [
         (item.sku, item.price_cents, item.per_account_limit, item.initial_units)
         for item in terms.items
@@ -86,3 +167,4 @@ def resume_sale(db: sqlite3.Connection, terms: Terms, opens_at_s: float) -> None
             "scenario; give another file, or remove this one"
         )
         raise DatabaseError(message)
+    return True

@@ -55,6 +55,7 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
     row = charge_row_at(world, world["charge_row_count"])
     row["visitor"] = visit_at(world, visit)["visitor"]
     row["asked_ns"] = owed["asked_ns"]
+    row["decided_ns"] = ABSENT_NS
     row["captured_ns"] = ABSENT_NS
     row["refunded_ns"] = ABSENT_NS
     row["attempt"] = owed["attempt"]
@@ -66,10 +67,12 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
         row["state"] = _PROCESSING
     elif owed["reply"] == _DECLINED:
         row["state"] = _REFUSED
+        row["decided_ns"] = owed["decided_ns"]
     else:
         # What came for an order that was gone went back at once; the buyer was told `expired`.
         is_back = owed["reply"] == _EXPIRED
         row["state"] = _REFUNDED if is_back else _CAPTURED
+        row["decided_ns"] = owed["decided_ns"]
         row["captured_ns"] = owed["decided_ns"]
         if is_back:
             row["refunded_ns"] = owed["decided_ns"]

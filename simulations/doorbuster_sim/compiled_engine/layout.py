@@ -91,7 +91,7 @@ ORDER_ROW = _records(
     i8="visitor account reserved_ns released_ns sold_ns", i4="attempt item quantity state"
 )
 CHARGE_ROW = _records(
-    i8="visitor asked_ns captured_ns refunded_ns",
+    i8="visitor asked_ns decided_ns captured_ns refunded_ns",
     i4="attempt order_attempt channel item quantity state",
 )
 

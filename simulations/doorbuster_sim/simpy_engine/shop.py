@@ -64,6 +64,7 @@ class _Payment:
     channel: int
     asked_ns: int
     reply: Reply = Reply.PENDING
+    decided_ns: int = ABSENT_NS
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
 
@@ -210,7 +211,7 @@ class SimulatedShop:
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
                 *(charge.reservation.item, charge.reservation.units, _CHARGE_STATES[charge.reply]),
-                *(charge.asked_ns, charge.captured_ns, charge.refunded_ns),
+                *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
             for attempt, charge in customer.payments.items()
@@ -278,7 +279,7 @@ class SimulatedShop:
             to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
         )
         reservation.end_hold(self._env.now_ns)
-        payment.reply = Reply.DECLINED
+        payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
         if approved:
             payment.captured_ns = self._env.now_ns
             if self.ledger.settle(reservation, self._env.now_ns):

@@ -173,7 +173,7 @@
       legend: { markers: { width: 2, dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
       cursor: { sync: { key: chart.x_kind || "sale", setSeries: false }, points: { size: 6 } },
       scales: { x: { time: false, distr: chart.x_kind === "load_factor" ? 3 : 1, range: (u, low, high) => [low, high] },
-        y: chart.log ? { distr: 3 } : { range: (u, low, high) => [0, Math.max(high * 1.06, whole ? 1 : 1e-9)] } },
+        y: chart.log ? { distr: 3 } : { range: (u, low, high) => [Math.min(0, low * 1.06), Math.max(high * 1.06, whole ? 1 : 1e-9)] } },
       axes: [
         { ...common, label: xName(chart), labelSize: 20, size: 34, space: 64,
           ...(chart.x_kind === "load_factor" ? { splits: loadTicks, filter: (u, at) => at } : {}), values: (u, at) => at.map((v) => (v == null ? "" : xShown(chart, v))) },

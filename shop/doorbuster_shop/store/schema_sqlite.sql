@@ -1,41 +1,56 @@
--- The truth of the shop. Money in cents, times in seconds since the Unix epoch.
--- Written for SQLite 3.34 and later.
+-- The truth of the shop in SQLite 3.34 and later. Money in cents, times in seconds since the Unix
+-- epoch. Lines that begin with `-- guard:` hold in every shop but those that are broken on purpose.
 
--- When the sale opens, and which version of these tables this is (PRAGMA user_version).
+-- When the sale opens, and how its stock is kept. The version of these tables: PRAGMA user_version.
 CREATE TABLE sale (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
-    opens_at_s  REAL NOT NULL
+    opens_at_s  REAL NOT NULL,
+    strategy    TEXT NOT NULL
 );
 
--- One row an item: its terms and its stock. The last check is the law of conservation.
+-- One row an item: its terms.
 CREATE TABLE items (
     sku                TEXT PRIMARY KEY,
     position           INTEGER NOT NULL,  -- order in the scenario file
     price_cents        INTEGER NOT NULL CHECK (price_cents >= 0),
-    per_account_limit  INTEGER NOT NULL CHECK (per_account_limit > 0),
-    initial_units      INTEGER NOT NULL,
-    available_units    INTEGER NOT NULL CHECK (available_units >= 0),
-    locked_units       INTEGER NOT NULL CHECK (locked_units >= 0),
-    sold_units         INTEGER NOT NULL CHECK (sold_units >= 0),
-    CHECK (available_units + locked_units + sold_units = initial_units)
+    per_account_limit  INTEGER NOT NULL CHECK (per_account_limit > 0)
 ) WITHOUT ROWID;
 
--- A reservation locks units until it is paid (sold) or its time is up (released).
--- Its idempotency key is unique, so that a repeated request finds it instead of making another.
+-- The units of an item, in one row or, with the strategy `buckets`, in several. The last guard is the
+-- law of conservation. Every change counts the version up.
+CREATE TABLE stock (
+    sku              TEXT NOT NULL REFERENCES items (sku),
+    bucket           INTEGER NOT NULL,
+    initial_units    INTEGER NOT NULL,
+    available_units  INTEGER NOT NULL,
+    locked_units     INTEGER NOT NULL,
+    sold_units       INTEGER NOT NULL,
+    version          INTEGER NOT NULL DEFAULT 0,
+    -- guard: CHECK (available_units >= 0 AND locked_units >= 0 AND sold_units >= 0),
+    -- guard: CHECK (available_units + locked_units + sold_units = initial_units),
+    PRIMARY KEY (sku, bucket)
+) WITHOUT ROWID;
+
+-- A reservation locks units until it is paid (sold), its time is up (released) or the operator
+-- cancels it. Its idempotency key is unique, so that a repeated request finds it instead of making
+-- another.
 CREATE TABLE reservations (
     id               TEXT PRIMARY KEY,
     idempotency_key  TEXT NOT NULL UNIQUE,
     sku              TEXT NOT NULL REFERENCES items (sku),
+    bucket           INTEGER NOT NULL,
     account          TEXT NOT NULL,
     quantity         INTEGER NOT NULL CHECK (quantity > 0),
     amount_cents     INTEGER NOT NULL CHECK (amount_cents >= 0),
-    state            TEXT NOT NULL CHECK (state IN ('locked', 'sold', 'released')),
+    state            TEXT NOT NULL CHECK (state IN ('locked', 'sold', 'released', 'cancelled')),
     reserved_at_s    REAL NOT NULL,
-    expires_at_s     REAL NOT NULL
+    expires_at_s     REAL NOT NULL,
+    released_at_s    REAL,  -- also when it was cancelled
+    sold_at_s        REAL
 ) WITHOUT ROWID;
 
 -- What an account holds counts against its limit, released units do not.
-CREATE INDEX reservations_held ON reservations (account, sku) WHERE state <> 'released';
+CREATE INDEX reservations_held ON reservations (account, sku) WHERE state IN ('locked', 'sold');
 -- What the sweep looks through.
 CREATE INDEX reservations_locked ON reservations (expires_at_s) WHERE state = 'locked';
 
@@ -60,4 +75,4 @@ CREATE UNIQUE INDEX payments_live ON payments (reservation_id) WHERE state IN ('
 -- What a restarted shop has to take up again.
 CREATE INDEX payments_open ON payments (state) WHERE state IN ('pending', 'refunding');
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

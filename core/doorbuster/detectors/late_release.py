@@ -1,0 +1,53 @@
+"""Late release: locks that lapsed were given back later than the sweep explains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
+from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
+
+BATCH_S = 0.5
+"""So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
+LEARNS_S = 2.5
+"""So long it may take, live, until the shop knows what its provider has decided: answers are lost,
+and it asks again every two seconds."""
+
+
+def detect(sale: SaleBooks) -> Finding:
+    """One offence a lock that stayed longer than its time, its payment and one sweep."""
+    orders = sale.orders
+    lapsed = np.isin(orders.state, [ORDER_STATES.index("locked"), ORDER_STATES.index("released")])
+    given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
+    is_live = sale.slack_s > 0
+    held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)
+    due_s = np.maximum(orders.expires_s, held_until_s) + sale.scenario.shop.release_sweep
+    grace_s = sale.slack_s + (BATCH_S if is_live else 0.0)
+    late = lapsed & np.isnan(orders.sold_s) & (given_back_s > due_s + grace_s + 1e-6)
+    offences: list[Evidence] = [
+        {
+            "order_id": orders.order_id[place],
+            "sku": sale.scenario.skus[orders.sku[place]],
+            "expires_s": float(orders.expires_s[place]),
+            "released_s": None
+            if np.isnan(orders.released_s[place])
+            else float(orders.released_s[place]),
+            "late_by_s": float(given_back_s[place] - due_s[place]),
+        }
+        for place in np.flatnonzero(late)
+    ]
+    return Finding.of(offences)
+
+
+def _held_until_s(sale: SaleBooks) -> np.ndarray:
+    """Until when a payment rightly held each lock; -inf where none did."""
+    place = {name: number for number, name in enumerate(sale.orders.order_id)}
+    held = np.full(len(place), -np.inf)
+    charges = sale.charges
+    open_ = charges.state == CHARGE_STATES.index("processing")
+    decided_s = np.where(open_, np.inf, charges.decided_s)
+    for order_id, until_s in zip(charges.order_id, decided_s, strict=True):
+        if order_id in place:
+            number = place[order_id]
+            held[number] = max(held[number], until_s)
+    return held

@@ -1,0 +1,58 @@
+"""Oversell: at some moment orders held more units than there were."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
+
+
+def detect(sale: SaleBooks) -> Finding:
+    """One offence an order that was given units that were not there, or an item.
+
+    An item is one when its shelf offers units at the end that orders hold.
+
+    Live, an excess that is over within the clocks' slack is none: a release and the reservation
+    that takes its units may be written down in the wrong order.
+    """
+    offences: list[Evidence] = []
+    orders = sale.orders
+    for code, free in enumerate(sale.free_units):
+        below = free.units < 0
+        if not below.any():
+            continue
+        until_s = np.append(free.at_s[1:], np.inf)
+        # The excess lasts until the level is back at 0: the end of its run of negative levels.
+        back_s = _ends(below, until_s)
+        for step in np.flatnonzero(below & (back_s - free.at_s > sale.slack_s)):
+            grew = free.units[step] < (free.units[step - 1] if step else free.initial)
+            if grew:
+                order = free.order[step]
+                offences.append(
+                    {
+                        "order_id": orders.order_id[order],
+                        "sku": sale.scenario.skus[code],
+                        "at_s": float(free.at_s[step]),
+                        "units_below_zero": int(-free.units[step]),
+                    }
+                )
+    for item in sale.audit.items if sale.audit else ():
+        free_units = sale.free_units[sale.scenario.skus.index(item.sku)].at_the_end
+        if item.available_units > max(free_units, 0):
+            offences.append(
+                {
+                    "sku": item.sku,
+                    "units_on_the_shelf": item.available_units,
+                    "units_free": free_units,
+                }
+            )
+    return Finding.of(offences)
+
+
+def _ends(below: np.ndarray, until_s: np.ndarray) -> np.ndarray:
+    """For each step, when the run of `below` steps that it belongs to ends."""
+    ends = until_s.copy()
+    for step in range(len(below) - 2, -1, -1):
+        if below[step] and below[step + 1]:
+            ends[step] = ends[step + 1]
+    return ends

@@ -1,0 +1,77 @@
+"""Stampede on release: many locks lapse at one sweep, and the rush for them hurts the shop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from doorbuster.detectors.sale import NOTHING_TO_JUDGE, Evidence, Finding, SaleBooks
+from doorbuster.measures.columns import Mask
+from doorbuster.vocabulary import FAILED_REPLIES
+
+UNITS_MIN, UNITS_SHARE = 5, 0.1
+"""What counts as a mass release: at least five units and a tenth of the item's stock at once."""
+RUSH_S, BEFORE_S = 2.0, 5.0
+"""The time after a release and the time before it that are compared. Assumed."""
+RATE_TIMES = 2.0
+"""Requests a second after the release against those before. Assumed."""
+SLOW_S, SLOW_TIMES, FAILED_SHARE = 0.5, 3.0, 0.05
+"""What counts as hurt: a p95 of half a second and three times as long as before, or every
+twentieth request failed that did not fail before. Assumed."""
+REQUESTS_MIN = 50
+
+
+def detect(sale: SaleBooks) -> Finding:
+    """One offence a mass release with a rush that made the shop slow or fail."""
+    releases = _mass_releases(sale)
+    if not releases:
+        return NOTHING_TO_JUDGE
+    offences: list[Evidence] = []
+    for sku, at_s, units in releases:
+        sent_s = sale.requests.intended_s
+        before = (sent_s >= at_s - BEFORE_S) & (sent_s < at_s)
+        after = (sent_s >= at_s) & (sent_s < at_s + RUSH_S)
+        if after.sum() < REQUESTS_MIN or before.sum() < REQUESTS_MIN:
+            continue
+        rate_times = float(after.sum() / RUSH_S / (before.sum() / BEFORE_S))
+        calm_p95_s, rush_p95_s = _p95_s(sale, before), _p95_s(sale, after)
+        calm_failed, rush_failed = _failed(sale, before), _failed(sale, after)
+        is_slow = rush_p95_s > max(SLOW_S, SLOW_TIMES * calm_p95_s)
+        if rate_times > RATE_TIMES and (is_slow or rush_failed > calm_failed + FAILED_SHARE):
+            offences.append(
+                {
+                    "sku": sku,
+                    "released_s": at_s,
+                    "units": units,
+                    "rate_times": round(rate_times, 2),
+                    "p95_before_s": round(calm_p95_s, 4),
+                    "p95_after_s": round(rush_p95_s, 4),
+                    "failed_share": round(rush_failed, 4),
+                }
+            )
+    return Finding.of(offences)
+
+
+def _mass_releases(sale: SaleBooks) -> list[tuple[str, float, int]]:
+    """(item, moment, units) of each sweep that gave back many at once."""
+    orders, sweep_s = sale.orders, sale.scenario.shop.release_sweep
+    found = []
+    for code, item in enumerate(sale.scenario.shop.items):
+        mine = (orders.sku == code) & ~np.isnan(orders.released_s)
+        sweeps, which = np.unique(np.floor(orders.released_s[mine] / sweep_s), return_inverse=True)
+        units = np.bincount(which, orders.quantity[mine], len(sweeps))
+        for number in np.flatnonzero(units >= max(UNITS_MIN, UNITS_SHARE * item.stock)):
+            at_s = float(orders.released_s[mine][which == number].min())
+            found.append((item.sku, at_s, int(units[number])))
+    return found
+
+
+def _p95_s(sale: SaleBooks, mask: Mask) -> float:
+    """p95 of the response time; what was never answered counts as endless."""
+    response_s = sale.requests.done_s[mask] - sale.requests.intended_s[mask]
+    return float(
+        np.quantile(np.where(np.isnan(response_s), np.inf, response_s), 0.95, method="higher")
+    )
+
+
+def _failed(sale: SaleBooks, mask: Mask) -> float:
+    return float(np.isin(sale.requests.reply[mask], [int(r) for r in FAILED_REPLIES]).mean())

@@ -1,0 +1,130 @@
+"""What a detector looks at: one sale, and the finding that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from doorbuster.detectors.timeline import FreeUnits
+from doorbuster.measures.books import Charges, Orders
+from doorbuster.measures.columns import STEPS, Integers, Mask, Requests, Stock, Visits
+from doorbuster.records.audit import Audit
+from doorbuster.scenario.model import Scenario
+from doorbuster.vocabulary import Reply
+
+LIVE_SLACK_S = 0.25
+"""Live, the moments of the books are the shop's and those of the requests the load generator's,
+taken before and after a transaction: so much they may be apart. Assumed; the simulated world needs
+none."""
+
+EVIDENCE_MAX = 20
+"""So many pieces of evidence are kept of one finding; all are counted."""
+
+Evidence = Mapping[str, Any]
+"""One offence: the names and times of the tables that prove it."""
+
+
+@dataclass(frozen=True)
+class SaleBooks:
+    """One replication of a sale: what visitors saw, what the target says, what the provider says.
+
+    end_s: when the target was asked, seconds from T0. slack_s: how far clocks may be apart.
+    """
+
+    scenario: Scenario
+    orders: Orders
+    charges: Charges
+    visits: Visits
+    requests: Requests
+    stock: Stock
+    audit: Audit | None
+    end_s: float
+    slack_s: float
+
+    @cached_property
+    def free_units(self) -> list[FreeUnits]:
+        """By item: units that no order holds, over time."""
+        return [
+            FreeUnits.of(self.orders, code, item.stock)
+            for code, item in enumerate(self.scenario.shop.items)
+        ]
+
+    @cached_property
+    def request_items(self) -> Integers:
+        """The item of each request, -1 where the visitor is not in the records."""
+        order = np.argsort(self.visits.visitor, kind="stable")
+        names = self.visits.visitor[order]
+        if not len(names):
+            return np.full(len(self.requests.visitor), -1)
+        place = np.minimum(np.searchsorted(names, self.requests.visitor), len(names) - 1)
+        known = names[place] == self.requests.visitor
+        return np.where(known, self.visits.sku[order][place], -1)
+
+    @cached_property
+    def request_quantities(self) -> Integers:
+        """Units that the visitor of each request wants."""
+        order = np.argsort(self.visits.visitor, kind="stable")
+        names = self.visits.visitor[order]
+        if not len(names):
+            return np.ones(len(self.requests.visitor), dtype=np.int64)
+        place = np.minimum(np.searchsorted(names, self.requests.visitor), len(names) - 1)
+        return self.visits.quantity[order][place]
+
+    def reserving(self, *replies: Reply) -> Mask:
+        """Answered requests to reserve with one of these replies."""
+        step = self.requests.step == STEPS.index("reserve")
+        answered = ~np.isnan(self.requests.done_s)
+        wanted: Mask = np.isin(self.requests.reply, [int(reply) for reply in replies])
+        found: Mask = step & answered & wanted
+        return found
+
+    @cached_property
+    def refused_in_vain(self) -> Mask:
+        """Requests told `sold out` although units enough were free all the while.
+
+        A request under way counts as if it held what it asks for, unless it is told sold out, too:
+        a shop may take units from a counter before it looks at the purchase limit.
+        """
+        found = np.zeros(len(self.requests.visitor), dtype=np.bool_)
+        refused = self.reserving(Reply.SOLD_OUT)
+        others = self.reserving(*(reply for reply in Reply if reply is not Reply.SOLD_OUT))
+        for code, free in enumerate(self.free_units):
+            mine = np.flatnonzero(refused & (self.request_items == code))
+            held = np.flatnonzero(others & (self.request_items == code))
+            left = free.less(
+                self.requests.sent_s[held],
+                self.requests.done_s[held],
+                self.request_quantities[held],
+            )
+            lowest = left.lowest_within(
+                self.requests.sent_s[mine] - self.slack_s,
+                self.requests.done_s[mine] + self.slack_s,
+            )
+            found[mine] = lowest >= self.request_quantities[mine]
+        return found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a detector found in one sale.
+
+    count: offences, 0 when there are none; evidence: the first of them. applies: false where the
+    sale holds nothing that could show this failure.
+    """
+
+    count: int = 0
+    evidence: tuple[Evidence, ...] = ()
+    applies: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, offences: list[Evidence]) -> Finding:
+        """All offences, of which the first are kept."""
+        return cls(len(offences), tuple(offences[:EVIDENCE_MAX]))
+
+
+NOTHING_TO_JUDGE = Finding(applies=False)

@@ -1,0 +1,77 @@
+-- The truth of the shop in PostgreSQL 13 and later. Money in cents, times in seconds since the Unix
+-- epoch. Lines that begin with `-- guard:` hold in every shop but those that are broken on purpose.
+
+-- When the sale opens, and how its stock is kept. `schema_version`: of these tables.
+CREATE TABLE sale (
+    id              INTEGER PRIMARY KEY CHECK (id = 1),
+    opens_at_s      DOUBLE PRECISION NOT NULL,
+    strategy        TEXT NOT NULL,
+    schema_version  INTEGER NOT NULL DEFAULT 2
+);
+
+-- One row an item: its terms.
+CREATE TABLE items (
+    sku                TEXT PRIMARY KEY,
+    position           INTEGER NOT NULL,  -- order in the scenario file
+    price_cents        BIGINT NOT NULL CHECK (price_cents >= 0),
+    per_account_limit  INTEGER NOT NULL CHECK (per_account_limit > 0)
+);
+
+-- The units of an item, in one row or, with the strategy `buckets`, in several. The last guard is the
+-- law of conservation. Every change counts the version up.
+CREATE TABLE stock (
+    sku              TEXT NOT NULL REFERENCES items (sku),
+    bucket           INTEGER NOT NULL,
+    initial_units    INTEGER NOT NULL,
+    available_units  INTEGER NOT NULL,
+    locked_units     INTEGER NOT NULL,
+    sold_units       INTEGER NOT NULL,
+    version          BIGINT NOT NULL DEFAULT 0,
+    -- guard: CHECK (available_units >= 0 AND locked_units >= 0 AND sold_units >= 0),
+    -- guard: CHECK (available_units + locked_units + sold_units = initial_units),
+    PRIMARY KEY (sku, bucket)
+);
+
+-- A reservation locks units until it is paid (sold), its time is up (released) or the operator
+-- cancels it. Its idempotency key is unique, so that a repeated request finds it instead of making
+-- another.
+CREATE TABLE reservations (
+    id               TEXT PRIMARY KEY,
+    idempotency_key  TEXT NOT NULL UNIQUE,
+    sku              TEXT NOT NULL REFERENCES items (sku),
+    bucket           INTEGER NOT NULL,
+    account          TEXT NOT NULL,
+    quantity         INTEGER NOT NULL CHECK (quantity > 0),
+    amount_cents     BIGINT NOT NULL CHECK (amount_cents >= 0),
+    state            TEXT NOT NULL CHECK (state IN ('locked', 'sold', 'released', 'cancelled')),
+    reserved_at_s    DOUBLE PRECISION NOT NULL,
+    expires_at_s     DOUBLE PRECISION NOT NULL,
+    released_at_s    DOUBLE PRECISION,  -- also when it was cancelled
+    sold_at_s        DOUBLE PRECISION
+);
+
+-- What an account holds counts against its limit, released units do not.
+CREATE INDEX reservations_held ON reservations (account, sku) WHERE state IN ('locked', 'sold');
+-- What the sweep looks through.
+CREATE INDEX reservations_locked ON reservations (expires_at_s) WHERE state = 'locked';
+
+-- One row an attempt to pay. `pending` until the provider's answer is known. `refunding` and
+-- `refunded`: the provider took the money after the lock was gone.
+CREATE TABLE payments (
+    id               TEXT PRIMARY KEY,
+    idempotency_key  TEXT NOT NULL UNIQUE,
+    reservation_id   TEXT NOT NULL REFERENCES reservations (id),
+    channel          TEXT NOT NULL,
+    means            TEXT NOT NULL,
+    amount_cents     BIGINT NOT NULL CHECK (amount_cents >= 0),
+    state            TEXT NOT NULL CHECK (
+        state IN ('pending', 'paid', 'declined', 'expired', 'refunding', 'refunded')),
+    charge_id        TEXT,
+    began_at_s       DOUBLE PRECISION NOT NULL,
+    decided_at_s     DOUBLE PRECISION
+);
+
+-- No reservation is ever charged twice: at most one payment is in flight or has succeeded.
+CREATE UNIQUE INDEX payments_live ON payments (reservation_id) WHERE state IN ('pending', 'paid');
+-- What a restarted shop has to take up again.
+CREATE INDEX payments_open ON payments (state) WHERE state IN ('pending', 'refunding');

@@ -1,0 +1,178 @@
+"""The store: everything that the shop asks of its database, whichever it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+
+from doorbuster.records.audit import Audit
+from doorbuster_shop.store import audit as auditing
+from doorbuster_shop.store import payments, reservations, stock
+from doorbuster_shop.store.orders import Order, read_orders
+from doorbuster_shop.store.payments import Offer, Payment
+from doorbuster_shop.store.reservations import (
+    RELEASE_BATCH_MAX,
+    Refusal,
+    Reservation,
+    Wish,
+)
+from doorbuster_shop.store.session import DuplicateKeyError, Session
+from doorbuster_shop.store.stock import Item, StockLevel
+from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
+from doorbuster_shop.terms import Terms
+
+
+class Store(ABC):
+    """A database and the strategy that keeps its stock. Times in seconds since the epoch."""
+
+    def __init__(self, strategy: ConditionalUpdate) -> None:
+        self.strategy = strategy
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """All that is done in it happens, or nothing. Raises: StoreUnavailableError."""
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Session]:
+        """Each statement for itself."""
+
+    @abstractmethod
+    async def close_database(self) -> None:
+        """Let go of the database."""
+
+    async def close(self) -> None:
+        """Let go of the database and of what the strategy keeps beside it."""
+        await self.strategy.close()
+        await self.close_database()
+
+    # The sale as a whole.
+
+    async def begin_sale(self, terms: Terms, opens_at_s: float) -> None:
+        """Forget all orders, put the full stock on the shelf and set the opening."""
+        name, bucket_count = self.strategy.name, self.strategy.bucket_count
+        async with self.transaction() as session:
+            await stock.begin_sale(session, terms, opens_at_s, name, bucket_count)
+        await self.strategy.start(self)
+
+    async def resume_sale(self, terms: Terms, opens_at_s: float) -> None:
+        """Go on with the sale that the database holds, or begin one in an empty database.
+
+        Raises: DatabaseError if it holds another sale.
+        """
+        async with self.reading() as session:
+            is_held = await stock.holds_sale(session, terms, self.strategy.name)
+        if is_held:
+            await self.strategy.start(self)
+        else:
+            await self.begin_sale(terms, opens_at_s)
+
+    async def opening_s(self) -> float:
+        """When the sale opens."""
+        async with self.reading() as session:
+            return await stock.opening_s(session)
+
+    # Buyers.
+
+    async def read_item(self, sku: str) -> Item | None:
+        """One item, or None if it is not for sale here."""
+        async with self.reading() as session:
+            return await stock.read_item(session, sku)
+
+    async def reserve(self, wish: Wish, now_s: float, lock_time_s: float) -> Reservation | Refusal:
+        """Lock units for a buyer, all or none; the same key again gives the same reservation."""
+        try:
+            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
+        except DuplicateKeyError:
+            # Its twin has come first in this very moment, and can be found now.
+            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
+
+    async def read_reservation(self, reservation_id: str) -> Reservation | None:
+        """One reservation, or None if there is none with this id."""
+        async with self.reading() as session:
+            return await reservations.read_reservation(session, reservation_id)
+
+    async def begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
+        """Write a payment down before the provider hears of it; it holds the lock from now on."""
+        try:
+            return await self._begin_payment(offer, now_s)
+        except DuplicateKeyError:
+            return await self._begin_payment(offer, now_s)
+
+    async def _begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
+        async with self.transaction() as session:
+            return await payments.begin_payment(session, offer, now_s)
+
+    async def read_payment(self, payment_id: str) -> Payment | None:
+        """One payment, or None if there is none with this id."""
+        async with self.reading() as session:
+            return await payments.read_payment(session, payment_id)
+
+    # The cashier.
+
+    async def open_payments(self) -> list[Payment]:
+        """Payments whose outcome or refund is not known yet, oldest first."""
+        async with self.reading() as session:
+            return await payments.open_payments(session)
+
+    async def settle_captured(
+        self, payment_id: str, charge_id: str, now_s: float
+    ) -> Payment | None:
+        """The provider took the money: sell the units, or mark the payment for its refund."""
+        is_guarded = self.strategy.guards_sales
+        async with self.transaction() as session:
+            return await payments.settle_captured(
+                session, payment_id, charge_id, now_s, is_guarded=is_guarded
+            )
+
+    async def settle_declined(
+        self, payment_id: str, charge_id: str | None, now_s: float
+    ) -> Payment | None:
+        """The provider refused: the lock stays as it is."""
+        async with self.transaction() as session:
+            return await payments.settle_unpaid(session, payment_id, "declined", charge_id, now_s)
+
+    async def settle_expired(self, payment_id: str, now_s: float) -> Payment | None:
+        """The provider never heard of the payment and its lock has lapsed meanwhile: drop it."""
+        async with self.transaction() as session:
+            return await payments.settle_unpaid(session, payment_id, "expired", None, now_s)
+
+    async def settle_refunded(self, payment_id: str) -> None:
+        """The money is back with the buyer."""
+        async with self.transaction() as session:
+            await payments.settle_refunded(session, payment_id)
+
+    # The sweep and the operator.
+
+    async def release_lapsed(self, now_s: float, batch_max: int = RELEASE_BATCH_MAX) -> int:
+        """Release lapsed locks, and tell how many; call again while it is batch_max."""
+        return await self.strategy.release_lapsed(self, now_s, batch_max)
+
+    async def end_sweep(self, now_s: float) -> None:
+        """All that had lapsed is released: let the strategy put its own affairs in order."""
+        await self.strategy.end_sweep(self, now_s)
+
+    async def cancel(self, reservation_id: str, now_s: float) -> bool:
+        """Release a lock at once; false when it is not locked (any more)."""
+        async with self.transaction() as session:
+            returned = await reservations.cancel(session, reservation_id, now_s)
+        if returned is not None:
+            await self.strategy.on_returned([returned])
+        return returned is not None
+
+    async def read_levels(self) -> list[StockLevel]:
+        """Stock of all items in the order of the scenario."""
+        async with self.reading() as session:
+            return await stock.read_levels(session)
+
+    async def read_orders(self) -> list[Order]:
+        """Every reservation and what became of it."""
+        async with self.reading() as session:
+            return await read_orders(session)
+
+    async def audit(
+        self, now_s: float, release_sweep_s: float, captures: Iterable[auditing.Capture] | None
+    ) -> Audit:
+        """What the database and, if it answered, the provider say about the sale."""
+        async with self.reading() as session:
+            return await auditing.audit(session, now_s, release_sweep_s, captures)

@@ -1,0 +1,1 @@
+"""How a shop may keep its stock: a file a strategy, named by the scenario's word for it."""

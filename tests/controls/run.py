@@ -1,0 +1,245 @@
+"""The positive controls: does every broken way of keeping stock get caught, and no correct one?
+
+    make controls                          everything, in simulation and live
+    make controls ARGS="--world sim"       without a shop
+    make controls ARGS="check_then_write --store postgresql --runs 3"
+
+For each strategy of the scenario model it simulates and runs a small sale many times, judges each
+one by itself, and prints one table: in how many sales each detector fired. A broken strategy must
+be found in every sale, a correct one in none; otherwise the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from doorbuster.detectors.failures import failures_of
+from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.records.run_folder import RunFolder
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES, Strategy
+from doorbuster.verdict.failures import books_of, told
+from doorbuster.verdict.judge import judge_records
+
+SALE = Path(__file__).with_name("sale.yaml")
+DOORBUSTER = str(Path(sys.executable).parent / "doorbuster")
+BROKEN_RUNS, CORRECT_RUNS = 10, 20
+FIRST_SEED = 1
+MUST_BE_FOUND: dict[str, frozenset[str]] = {
+    "check_then_write": frozenset({"oversell"}),
+    "prededuct_without_return": frozenset({"stock_leak"}),
+    "unguarded_release": frozenset({"paid_but_released"}),
+    "stuck_sold_out": frozenset({"zombie_sold_out"}),
+    "stale_expiry": frozenset({"paid_but_released"}),
+}
+"""The failure that each broken strategy was built to show; it may show more."""
+
+
+@dataclass
+class Tried:
+    """What was found in the sales of one strategy in one world."""
+
+    strategy: str
+    world: str
+    runs: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    """Sales in which each failure or invariant was found."""
+    hits: int = 0
+    """Sales in which the failure was found that must be, or any at all for a correct strategy."""
+    void: int = 0
+    first: str = ""
+    """A piece of evidence."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the strategy is a positive control."""
+        return self.strategy in BROKEN_STRATEGIES
+
+    @property
+    def is_good(self) -> bool:
+        """Found in every sale, or in none, as it must be."""
+        return not self.void and self.runs > 0 and self.hits == (self.runs if self.is_broken else 0)
+
+    def add(self, found: dict[str, str]) -> None:
+        """One more sale, with the evidence of each failure."""
+        self.runs += 1
+        self.found.update(found.keys())
+        wanted = MUST_BE_FOUND.get(self.strategy)
+        hit = set(found) & wanted if wanted else set(found)
+        self.hits += bool(hit)
+        if hit and not self.first:
+            name = min(hit)
+            self.first = f"{name}: {found[name]}"
+
+
+def found_in(records: RunRecords, replication: int) -> dict[str, str]:
+    """Every failure in one sale with its first evidence."""
+    failures = failures_of(books_of(records, replication))
+    return {name: told(finding.evidence[0]) for name, finding in failures.items() if finding.count}
+
+
+def broken_invariants(records: RunRecords) -> dict[str, str]:
+    """Invariants that fail, over all sales of the run."""
+    checks = judge_records(records).checks
+    return {c.id: c.sentence() for c in checks if c.kind == "invariant" and c.status == "fail"}
+
+
+def is_void(records: RunRecords) -> bool:
+    """Whether the measurement was not what was planned."""
+    checks = judge_records(records).checks
+    return any(c.kind == "validity" and c.status == "invalid" for c in checks)
+
+
+def written(strategy: Strategy, folder: Path) -> Path:
+    """The scenario of a strategy."""
+    yaml = YAML(typ="safe")
+    scenario = yaml.load(SALE.read_text("utf-8"))
+    scenario["name"] = f"controls-{strategy.replace('_', '-')}"
+    scenario["shop"]["strategy"] = strategy
+    path = folder / f"{strategy}.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(scenario, file)
+    return path
+
+
+def latest(results: Path, scenario: Path) -> RunRecords:
+    """The newest run of a scenario."""
+    name = f"controls-{scenario.stem.replace('_', '-')}"
+    return read_records(RunFolder.open(results / name / "latest"))
+
+
+def in_simulation(strategy: Strategy, runs: int, folder: Path) -> Tried:
+    """As many sales in one run of `simulate`, each with a crowd of its own."""
+    scenario, results = written(strategy, folder), folder / "results"
+    words = ["simulate", str(scenario), "--replications", str(runs), "--results", str(results)]
+    _called([*words, "--seed", str(FIRST_SEED)])
+    records = latest(results, scenario)
+    tried = Tried(strategy, "simulation")
+    for replication in records.replications:
+        tried.add(found_in(records, replication))
+    if not tried.is_broken:
+        _add_invariants(tried, records)
+    return tried
+
+
+def live(strategy: Strategy, store: str, runs: int, folder: Path) -> Tried:
+    """As many live runs against one shop, which is reset before each."""
+    scenario, results = written(strategy, folder), folder / "results"
+    tried = Tried(strategy, f"live, {store}")
+    with _served(scenario, store, folder) as (url, token):
+        for seed in range(FIRST_SEED, FIRST_SEED + runs):
+            words = ["load", str(scenario), "--target", url, "--results", str(results)]
+            _called([*words, "--seed", str(seed)], DOORBUSTER_ADMIN_TOKEN=token)
+            records = latest(results, scenario)
+            tried.void += is_void(records)
+            tried.add(found_in(records, 0))
+            if not tried.is_broken:
+                _add_invariants(tried, records)
+    return tried
+
+
+def _add_invariants(tried: Tried, records: RunRecords) -> None:
+    for name, sentence in broken_invariants(records).items():
+        tried.found[name] += 1
+        tried.hits += 1
+        tried.first = tried.first or f"{name}: {sentence}"
+
+
+def _called(words: list[str], **environment: str) -> None:
+    """Run the command; what it thinks of the sale is judged here. Raises: SystemExit."""
+    done = subprocess.run(
+        [DOORBUSTER, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    if done.returncode not in (0, 1, 3):
+        sys.exit(f"doorbuster {' '.join(words)}: exit code {done.returncode}\n{done.stderr}")
+
+
+@contextmanager
+def _served(scenario: Path, store: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """A shop of its own, ended afterwards: its address and token."""
+    token = f"controls-{time.time_ns()}"
+    log = (folder / f"{scenario.stem}-{store}.log").open("w+", encoding="utf-8")
+    words = ["serve", str(scenario), "--json", "--store", store]
+    process = subprocess.Popen(
+        [DOORBUSTER, *words],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env={**os.environ, "DOORBUSTER_ADMIN_TOKEN": token},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            log.seek(0)
+            sys.exit(f"doorbuster {' '.join(words)}: did not start: {log.read()}")
+        yield json.loads(line)["shop"], token
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def table(tried: list[Tried]) -> str:
+    """All that was tried as a Markdown table."""
+    lines = [
+        "| strategy | | world | sales | found in | detectors that fired (sales) | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in tried:
+        fired = ", ".join(f"{name} {number}" for name, number in row.found.most_common()) or "none"
+        kind = "broken" if row.is_broken else "correct"
+        state = "ok" if row.is_good else f"WRONG ({row.void} void)" if row.void else "WRONG"
+        cells = [f"`{row.strategy}`", kind, row.world, row.runs, row.hits, fired, state]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Try what was asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("strategies", nargs="*", default=[], choices=[[], *STRATEGIES])
+    parser.add_argument("--world", choices=["sim", "live", "both"], default="both")
+    parser.add_argument("--store", action="append", help="sqlite, postgresql; default both")
+    parser.add_argument("--runs", type=int, help="sales of each; default 10 broken, 20 correct")
+    asked = parser.parse_args()
+    done: list[Tried] = []
+    with tempfile.TemporaryDirectory(prefix="doorbuster-controls-") as name:
+        for strategy in asked.strategies or STRATEGIES:
+            runs = asked.runs or (BROKEN_RUNS if strategy in BROKEN_STRATEGIES else CORRECT_RUNS)
+            worlds = [] if asked.world == "live" else ["sim"]
+            worlds += [] if asked.world == "sim" else asked.store or ["sqlite", "postgresql"]
+            for world in worlds:
+                folder = Path(name) / f"{strategy}-{world}"
+                folder.mkdir()
+                tried = (
+                    in_simulation(strategy, runs, folder)
+                    if world == "sim"
+                    else live(strategy, world, runs, folder)
+                )
+                done.append(tried)
+                sys.stderr.write(f"{strategy}, {tried.world}: {tried.hits} of {tried.runs}\n")
+                if tried.first:
+                    sys.stderr.write(f"  {tried.first}\n")
+    sys.stdout.write(table(done) + "\n")
+    sys.exit(0 if all(row.is_good for row in done) else 1)
+
+
+if __name__ == "__main__":
+    main()
