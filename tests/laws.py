@@ -35,6 +35,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_stock(whole, sale),
         *_money(whole, sale),
         *_books(whole, sale),
+        *_books_and_audit(sale),
         *_stations(whole, sale),
     ]
 
@@ -136,27 +137,36 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
 
 
 def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
-    """Both books tell what the audit counts, and fit each other."""
-    orders = {row["order_id"]: row for row in sale.orders.to_pylist()}
-    charges = sale.charges.to_pylist()
-    if len(orders) != len(sale.orders) or len({c["charge_id"] for c in charges}) != len(charges):
-        yield "a name stands twice in a book"
-    lock_ns = to_ns(whole.scenario.shop.lock_time)
+    """Every order costs what it should, and has the moments of its state and no others."""
+    strategy = whole.scenario.shop.strategy
     prices = {item.sku: item.price_cents for item in whole.scenario.shop.items}
-    held: Counter[tuple[str, str]] = Counter()
-    for order in orders.values():
-        held[order["sku"], order["state"]] += order["quantity"]
+    lock_ns = to_ns(whole.scenario.shop.lock_time)
+    for order in sale.orders.to_pylist():
         reserved, expires = ns(order["reserved_s"]), ns(order["expires_s"])
+        released, state = ns(order["released_s"]), order["state"]
         assert reserved is not None
         if reserved + lock_ns != expires:
             yield f"a lock of another length: {order}"
         if order["amount_cents"] != prices[order["sku"]] * order["quantity"]:
             yield f"another price: {order}"
-        marks = order["released_s"] is not None, order["sold_s"] is not None
-        if any(marks) == (order["state"] == "locked"):
+        if released is not None and released < reserved + lock_ns:
+            yield f"released before its time: {order}"
+        marks = released is not None, order["sold_s"] is not None
+        needed = {"locked": not any(marks), "released": marks[0], "sold": marks[1]}
+        if not needed[state]:
             yield f"a state without its moment: {order}"
-        if all(marks) and whole.scenario.shop.strategy not in RELEASING_PAID:
+        if all(marks) and strategy not in RELEASING_PAID:
             yield f"released and sold: {order}"
+        if all(marks) and state == "sold" and strategy == "stale_expiry":
+            yield f"sold after its release: {order}"
+
+
+def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:
+    """Both books tell what the audit counts, and fit each other."""
+    orders = {row["order_id"]: row for row in sale.orders.to_pylist()}
+    charges = sale.charges.to_pylist()
+    if len(orders) != len(sale.orders) or len({c["charge_id"] for c in charges}) != len(charges):
+        yield "a name stands twice in a book"
     captured: Counter[str] = Counter()
     for charge in charges:
         order = orders[charge["order_id"]]
@@ -169,12 +179,13 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     told = audit.payments_captured, audit.captured_cents, audit.payments_without_order
     if told != (captured["count"], captured["cents"], captured["late"]):
         yield f"the provider's book says {captured}, the audit {told}"
+    held: Counter[tuple[str, str]] = Counter()
+    for order in orders.values():
+        held[order["sku"], order["state"]] += order["quantity"]
     for item in audit.items:
-        if (item.locked_units, item.sold_units) != (
-            held[item.sku, "locked"],
-            held[item.sku, "sold"],
-        ):
-            yield f"the orders hold {held}, the audit says {item}"
+        counts = held[item.sku, "locked"], held[item.sku, "sold"]
+        if (item.locked_units, item.sold_units) != counts:
+            yield f"the orders hold {counts}, the audit says {item}"
 
 
 def _stations(whole: Whole, sale: SimulatedSale) -> Iterator[str]:

@@ -199,7 +199,7 @@ def one_field_off(sale: SimulatedSale, table: str, column: str, change: Any) -> 
         ("stock", "available", lambda units: units - 1),
         ("requests", "visitor", lambda _: 0),
         ("orders", "amount_cents", lambda cents: cents + 1),
-        ("orders", "released_s", lambda at_s: 0.0 if at_s is None else None),
+        ("orders", "released_s", lambda at_s: 0.0 if at_s is None else at_s),
         ("orders", "expires_s", lambda at_s: at_s + 1e-9),
         ("charges", "amount_cents", lambda cents: cents + 1),
         ("charges", "state", lambda state: "declined" if state == "captured" else state),

@@ -190,6 +190,10 @@ def test_a_counted_run_has_the_verdict_of_a_recorded_one(tmp_path: Path) -> None
     kept, only_counted = verdicts["all"], verdicts["none"]
     assert only_counted["report"] is None
     for one, other in zip(kept["checks"], only_counted["checks"], strict=True):
+        if one["id"].startswith("failure."):
+            # Detectors read the books, which only a recorded run keeps.
+            assert (other["id"], other["status"]) == (one["id"], "not_applicable")
+            continue
         assert (one["id"], one["status"]) == (other["id"], other["status"])
         expected = one["value"] and pytest.approx(one["value"], rel=1e-12)
         assert other["value"] == expected

@@ -368,7 +368,7 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
     for persona in draft["crowd"]["personas"].values():
         persona.update(buy_fraction=1.0, unpaid_fraction=pen.pick((0.3, 0.0, 0.0, 1.0)))
         persona.update(refresh_limit=6, restock_refresh_limit=pen.pick((4, 1, 0)), retry_limit=3)
-        persona.update(patience=pen.ticks(1000), request_timeout=pen.ticks(1000, 1000, 5))
+        persona.update(request_timeout=pen.ticks(1000, 1000, 5))
         persona.update(think_time=pen.ticks(0, 0, 1), payment_time=pen.ticks(1, 0, 2))
         persona.update(refresh_gap=pen.ticks(1, 2, 3), poll_gap=pen.ticks(1, 2))
     pen.new_page()
