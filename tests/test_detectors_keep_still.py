@@ -62,7 +62,9 @@ def test_no_detector_fires_on_a_correct_shop() -> None:
             return
         sale = books(whole)
         orders_seen += len(sale.orders.order_id)
-        splits = whole.scenario.shop.strategy == "buckets" and sale.visits.quantity.max(initial=1) > 1
+        splits = (
+            whole.scenario.shop.strategy == "buckets" and sale.visits.quantity.max(initial=1) > 1
+        )
         may = BUCKETS_MAY if splits else set()
         for name in DETECTORS.keys() - SLOW_SHOPS_MAY - may:
             found = DETECTORS[name](sale)
