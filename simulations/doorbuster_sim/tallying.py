@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, plain
 from doorbuster.measures.columns import OUTCOMES, REPLIES, STEPS, Integers
 from doorbuster.measures.histogram import BUCKET_COUNT, Histogram, bucket_of
 from doorbuster.measures.intervals import SLICE_COUNT
@@ -23,8 +23,11 @@ from doorbuster.measures.tally import (
 from doorbuster.plan import Timetable
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import FAILED_REPLIES, Outcome
+from doorbuster_sim import clock
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.tables import ABSENT_NS
+
+to_ns, to_s = plain(clock.to_ns), plain(clock.to_s)
 
 Rows = NDArray[np.void]
 
@@ -71,6 +74,7 @@ class Tallying:
         self._plan = plan
         self._requests_told = self._requests_found = 0
         self._start_s, self._end_s = timetable.start_s, timetable.end_s
+        self._last_moment_s = to_s(to_ns(timetable.end_s))
         items = scenario.shop.items
         persona_count, item_count = len(scenario.persona_names), len(items)
         self._prices = np.array([item.price_cents for item in items], dtype=np.int64)
@@ -111,7 +115,7 @@ class Tallying:
     def visits(self, rows: Rows) -> None:
         """Visits in the order in which they end; rows of `VISIT_ROW`."""
         self._requests_told += int(rows["request_count"].sum())
-        _count_visits(self._visits, rows, self._prices, self._end_s)
+        _count_visits(self._visits, rows, self._prices, self._last_moment_s)
 
     def orders(self, rows: Rows) -> None:
         """The books are not counted."""
@@ -198,13 +202,13 @@ def _count_requests(counts: _RequestCounts, rows: Rows, start_s: float, end_s: f
 
 @compilable
 def _count_visits(counts: _VisitCounts, rows: Rows, prices: Integers, end_s: float) -> None:
-    """Add visits to every span that they arrived in. end_s: of the sale."""
+    """Add visits to every span that they arrived in. end_s: of the sale, on its clock."""
     for place in range(len(rows)):
         row = rows[place]
         outcome, persona, item = row["outcome"], row["persona"], row["item"]
         units, cents = row["quantity"], row["price_paid_cents"]
         is_sold = outcome == _SOLD
-        # Only the end of the sale keeps a visitor from coming; its arrival is then not before it.
+        # Only the end of the sale keeps a visitor from coming, who arrives at that moment then.
         arrival_s = end_s
         if row["started_ns"] != ABSENT_NS:
             arrival_s = row["started_ns"] / NANOSECONDS
