@@ -15,7 +15,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 .PHONY: help demo test agree theory mutants controls check lint types schema lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop, then compared
 	$(BIN)/doorbuster rehearse scenarios/demo.yaml

@@ -148,21 +148,27 @@ def test_the_webhook_believes_no_stranger(tmp_path: Path) -> None:
         assert buyer.stock["sold"] == 1
 
 
+def paid_too_late(running: RunningShop, buyer: Buyer) -> str:
+    """An order cancelled while the silent provider has its payment, once it is refunded."""
+    order = buyer.reserve(1)
+    with pytest.raises(httpx.ReadTimeout):
+        buyer.http.post(
+            f"/reservations/{order}/payments",
+            json={"channel": "card", "means": "test-1-0"},
+            headers={"Idempotency-Key": "p"},
+            timeout=0.3,
+        )
+    buyer.cancel(order)
+    ledger = f"{running.provider_url}/ledger"
+    until(lambda: httpx.get(ledger).json()["refunded_count"] == 1, "the refund")
+    return order
+
+
 def test_money_that_comes_after_the_lock_is_gone_is_given_back(tmp_path: Path) -> None:
     """Cancelled while the provider is silent; the notification of the capture leads to a refund."""
     late = {"webhooks": {"late_fraction": 1, "late_by": "1s", "duplicate_fraction": 1}}
     with shop_with(tmp_path, SILENT | late) as (running, buyer):
-        order = buyer.reserve(1)
-        with pytest.raises(httpx.ReadTimeout):
-            buyer.http.post(
-                f"/reservations/{order}/payments",
-                json={"channel": "card", "means": "test-1-0"},
-                headers={"Idempotency-Key": "p"},
-                timeout=0.3,
-            )
-        buyer.cancel(order)
-        ledger = f"{running.provider_url}/ledger"
-        until(lambda: httpx.get(ledger).json()["refunded_count"] == 1, "the refund")
+        order = paid_too_late(running, buyer)
         time.sleep(1.3)
         [row] = buyer.ask("/admin/charges")["charges"]
         assert (row["state"], row["order_id"], row["amount_cents"]) == ("refunded", order, 49_900)
@@ -176,17 +182,7 @@ def test_a_refund_in_an_outage_is_not_hammered(tmp_path: Path) -> None:
     outage = {"outages": [{"start": "3s", "duration": "4s"}]}
     with shop_with(tmp_path, SILENT | late | outage) as (running, buyer):
         buyer.begin()
-        order = buyer.reserve(1)
-        with pytest.raises(httpx.ReadTimeout):
-            buyer.http.post(
-                f"/reservations/{order}/payments",
-                json={"channel": "card", "means": "test-1-0"},
-                headers={"Idempotency-Key": "p"},
-                timeout=0.3,
-            )
-        buyer.cancel(order)
-        ledger = f"{running.provider_url}/ledger"
-        until(lambda: httpx.get(ledger).json()["refunded_count"] == 1, "the refund")
+        paid_too_late(running, buyer)
         log = Path(tmp_path / "shop" / "shop.log").read_text("utf-8")
         assert 1 <= log.count("POST /refunds: answered 503") <= 8
 

@@ -113,15 +113,17 @@ class Cashier:
                 sent = payment._replace(channel=self._failover.channel_for(payment.channel))
             try:
                 await (self._take_up(sent) if is_old else self._charge(sent))
-            except (ProviderUnavailableError, StoreUnavailableError) as error:
-                may_switch = may_switch and getattr(error, "is_refusal", False)
-                wait_s = max(retry_s, getattr(error, "retry_after_s", 0.0))
-                _log.warning("payment %s: %s; asking again in %gs", payment.id, error, wait_s)
-                await self._unless_told(payment.id, asyncio.sleep(wait_s))
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-                is_old = True  # It may have arrived all the same: from now on, ask first.
+            except StoreUnavailableError as error:
+                reason, wait_s, may_switch = str(error), retry_s, False
+            except ProviderUnavailableError as error:
+                reason, wait_s = str(error), max(retry_s, error.retry_after_s)
+                may_switch = may_switch and error.is_refusal
             else:
                 return
+            _log.warning("payment %s: %s; asking again in %gs", payment.id, reason, wait_s)
+            await self._unless_told(payment.id, asyncio.sleep(wait_s))
+            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+            is_old = True  # It may have arrived all the same: from now on, ask first.
         _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
 
     async def _unless_told(self, payment_id: str, step: Awaitable[_T]) -> _T | None:

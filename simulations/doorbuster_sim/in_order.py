@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeVar
 
 from doorbuster_sim.crews import Crew, WorkersLostError
-from doorbuster_sim.interrupts import interrupts_held_back
+from doorbuster_sim.interrupts import SignalsHeld
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def _await_first(crew: Crew, under_way: deque[Future[T]], finished: Callable[[],
 
 def _keep_first(under_way: deque[Future[T]], keep: Callable[[T], bool]) -> bool:
     under_way[0].result()  # What it raises leaves it in its place.
-    with interrupts_held_back():
+    with SignalsHeld():
         return keep(under_way.popleft().result())
 
 

@@ -11,25 +11,6 @@ from typing import Self
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Let the block finish before Ctrl-C raises KeyboardInterrupt.
-
-    In another thread than the main one, where Python delivers none, it does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
-    if held:
-        raise KeyboardInterrupt
-
-
-@contextmanager
 def interrupts_blocked_for_children() -> Iterator[None]:
     """Processes and threads that the block starts never see Ctrl-C: it is for this process."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -44,7 +25,7 @@ Soon = Callable[[Callable[[], None]], None]
 
 
 class SignalsHeld:
-    """While it is open, Ctrl-C and a request to end raise where `soon` says, or at its end.
+    """While it is open, Ctrl-C and a request to end raise where `take_by` says, else at its end.
 
     A compiled function that builds its result, a named tuple, calls Python on the way and does
     not look whether that raised: an exception of a signal handler there ends the process with

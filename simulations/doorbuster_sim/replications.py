@@ -20,7 +20,7 @@ from doorbuster_sim.collecting import Collector
 from doorbuster_sim.crews import Crew, OwnProcess, WorkersLostError
 from doorbuster_sim.engines import Engine
 from doorbuster_sim.in_order import run_in_order
-from doorbuster_sim.interrupts import interrupts_held_back
+from doorbuster_sim.interrupts import SignalsHeld
 from doorbuster_sim.process_crew import process_pool
 from doorbuster_sim.replication import (
     Replication,
@@ -128,10 +128,10 @@ def _recording(
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         reasons = {} if status == "interrupted" else {"reasons": [_reason(error)]}
         # A disk that is full is full here, too; the first error says so.
-        with suppress(OSError), interrupts_held_back():
+        with suppress(OSError), SignalsHeld():
             finish(status, **reasons)
         raise
-    with interrupts_held_back():
+    with SignalsHeld():
         finish("complete", replications=collector.kept_count)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -56,23 +56,26 @@ class SaleBooks:
     @cached_property
     def request_items(self) -> Integers:
         """The item of each request, -1 where the visitor is not in the records."""
+        visits = self._request_visits
+        return (
+            np.where(visits >= 0, self.visits.sku[visits], -1) if len(self.visits.sku) else visits
+        )
+
+    @cached_property
+    def request_quantities(self) -> Integers:
+        """Units that the visitor of each request wants; of no meaning where the item is -1."""
+        visits = self._request_visits
+        return self.visits.quantity[visits] if len(self.visits.quantity) else visits
+
+    @cached_property
+    def _request_visits(self) -> Integers:
+        """The place of each request's visitor among the visits, -1 where there is none."""
         order = np.argsort(self.visits.visitor, kind="stable")
         names = self.visits.visitor[order]
         if not len(names):
             return np.full(len(self.requests.visitor), -1)
         place = np.minimum(np.searchsorted(names, self.requests.visitor), len(names) - 1)
-        known = names[place] == self.requests.visitor
-        return np.where(known, self.visits.sku[order][place], -1)
-
-    @cached_property
-    def request_quantities(self) -> Integers:
-        """Units that the visitor of each request wants."""
-        order = np.argsort(self.visits.visitor, kind="stable")
-        names = self.visits.visitor[order]
-        if not len(names):
-            return np.ones(len(self.requests.visitor), dtype=np.int64)
-        place = np.minimum(np.searchsorted(names, self.requests.visitor), len(names) - 1)
-        return self.visits.quantity[order][place]
+        return np.where(names[place] == self.requests.visitor, order[place], -1)
 
     def reserving(self, *replies: Reply) -> Mask:
         """Answered requests to reserve with one of these replies."""
@@ -119,7 +122,6 @@ class Finding:
     count: int = 0
     evidence: tuple[Evidence, ...] = ()
     applies: bool = True
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, offences: list[Evidence]) -> Finding:

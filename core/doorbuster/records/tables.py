@@ -16,9 +16,11 @@ def _field(name: str, kind: pa.DataType, meaning: str, *, nullable: bool = False
     return pa.field(name, kind, nullable=nullable, metadata={"meaning": meaning})
 
 
+_REPLICATION = _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run")
+
 VISITS = pa.schema(
     [
-        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _REPLICATION,
         _field("visitor", pa.int64(), "number of the visitor in the plan"),
         _field("persona", _WORD, "name of the persona"),
         _field("phase", _WORD, "name of the phase in which the visitor was planned"),
@@ -45,7 +47,7 @@ VISITS = pa.schema(
 
 REQUESTS = pa.schema(
     [
-        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _REPLICATION,
         _field("visitor", pa.int64(), "number of the visitor in the plan"),
         _field("step", _WORD, "browse, reserve, pay or poll"),
         _field("attempt", pa.int32(), "how often this visitor has sent this step, from 0"),
@@ -59,7 +61,7 @@ REQUESTS = pa.schema(
 
 STOCK = pa.schema(
     [
-        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _REPLICATION,
         _field("at_s", pa.float64(), "time of the reading"),
         _field("sku", _WORD, "item"),
         _field("available", pa.int64(), "units that can be reserved"),
@@ -70,7 +72,7 @@ STOCK = pa.schema(
 
 ORDERS = pa.schema(
     [
-        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _REPLICATION,
         _field("order_id", pa.string(), "the target's name of the reservation"),
         _field("account", pa.string(), "who holds it, in the target's words"),
         _field("sku", _WORD, "item"),
@@ -87,7 +89,7 @@ ORDERS = pa.schema(
 
 CHARGES = pa.schema(
     [
-        _field("replication", pa.int16(), "repetition of a simulated sale, 0 in a live run"),
+        _REPLICATION,
         _field("charge_id", pa.string(), "the provider's name of the charge"),
         _field("order_id", pa.string(), "the reference that the shop gave: its order"),
         _field("channel", _WORD, "payment channel"),
