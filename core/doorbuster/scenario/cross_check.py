@@ -68,6 +68,26 @@ def _service(scenario: Scenario, found: Contradictions) -> None:
             found.known(("service", step, index, "station"), passage.station, names, "station")
 
 
+def _faults(scenario: Scenario, found: Contradictions) -> None:
+    """Their stations exist, and no two faults of one kind overlap."""
+    stations = [station.name for station in scenario.service.stations]
+    over_s: dict[str, float] = {}
+    for index, fault in sorted(enumerate(scenario.faults), key=lambda pair: pair[1].start):
+        place: Place = ("faults", index)
+        station = getattr(fault, "station", None)
+        if station is not None:
+            found.known((*place, "station"), station, stations, "station")
+        before_s = over_s.get(fault.kind, fault.start)
+        if fault.start < before_s - _SAME_TIME_S:
+            at, until = format_duration(fault.start), format_duration(before_s)
+            what = (
+                f"a {fault.kind} begins at {at}, before the one that ends at {until} is over; "
+                f"start it at {until} or shorten the other"
+            )
+            found.add((*place, "start"), what)
+        over_s[fault.kind] = max(before_s, fault.start + fault.duration)
+
+
 def _crowd(scenario: Scenario, found: Contradictions) -> None:
     crowd = scenario.crowd
     found.unique(("crowd", "phases"), "name", [phase.name for phase in crowd.phases], "phase")
@@ -198,6 +218,7 @@ CHECKS = (
     _check(_shop, "shop"),
     _check(_payments, "payments"),
     _check(_service, "service"),
+    _check(_faults, "faults", "service"),
     _check(_crowd, "crowd"),
     _check(_objectives, "objectives"),
     _check(_crowd_and_shop, "crowd", "shop"),

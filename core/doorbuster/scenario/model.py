@@ -8,6 +8,7 @@ from pydantic import Field
 
 from doorbuster.scenario.base import Name, Part
 from doorbuster.scenario.crowd import Crowd
+from doorbuster.scenario.faults import Fault
 from doorbuster.scenario.objectives import Objective
 from doorbuster.scenario.payments import Payments
 from doorbuster.scenario.service import Service
@@ -31,6 +32,8 @@ class Scenario(Part):
     """How buyers pay."""
     service: Service
     """What the simulated world must know about the system under test."""
+    faults: list[Fault] = Field(default_factory=list, max_length=1_000)
+    """What breaks during the sale, and when (docs/faults.md)."""
     objectives: list[Objective] = Field(default_factory=list, max_length=1_000)
     """What must hold for the sale to count as good."""
 
