@@ -1,4 +1,4 @@
-"""Failure modes made on purpose: each scenario shows its own, and the change its page names ends it."""
+"""Failure modes made on purpose: each scenario shows its own; what its page names ends it."""
 
 from __future__ import annotations
 
