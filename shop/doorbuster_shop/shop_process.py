@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -34,15 +34,20 @@ def main() -> None:
         sys.exit(str(error))
     shop = Shop(open_resumed, terms, now_s, settings["admin_token"])
     shop.webhook_secret = settings["webhook_secret"]
+    shop.faults_url = settings["faults_url"]
 
     def make_app(accepted_count: Callable[[], int]) -> ASGIApp:
         return shop_app(shop, settings["provider_url"], accepted_count, settings["queue_max"])
 
-    serve(make_app, settings["listening_fd"])
+    def obey(order: Mapping[str, Any]) -> None:
+        shop.store.extra_s = order["database_extra_s"]
+
+    serve(make_app, settings["listening_fd"], obey)
 
 
 async def _open_resumed(settings: dict[str, Any], terms: Terms) -> Store:
     store = await open_store(settings["store"], terms.strategy, settings["redis"])
+    store.extra_s = settings.get("database_extra_s", 0.0)
     try:
         await store.resume_sale(terms, settings["opens_at_s"])
     except DatabaseError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
@@ -15,6 +16,7 @@ from doorbuster_shop.store.session import (
     DatabaseError,
     Row,
     Session,
+    StoreUnavailableError,
     Values,
     schema_sql,
 )
@@ -43,8 +45,8 @@ class SqliteStore(Store):
         super().__init__(strategy)
         self.db = db
         self._session = SqliteSession(db)
-        self._transaction = _Transaction(db, self._session)
-        self._reading = _Reading(self._session)
+        self._transaction = _Transaction(self, self._session)
+        self._reading = _Reading(self, self._session)
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
         """A write transaction. Only one can be open, so the same object serves for all."""
@@ -133,14 +135,19 @@ class _Transaction:
     So what was read still holds when it is written, whoever else has the database open.
     """
 
-    __slots__ = ("_db", "_session")
+    __slots__ = ("_db", "_session", "_store")
 
-    def __init__(self, db: sqlite3.Connection, session: SqliteSession) -> None:
-        self._db = db
+    def __init__(self, store: SqliteStore, session: SqliteSession) -> None:
+        self._store = store
+        self._db = store.db
         self._session = session
 
     async def __aenter__(self) -> SqliteSession:
-        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            message = f"SQLite: {error}"
+            raise StoreUnavailableError(message) from error
         return self._session
 
     async def __aexit__(
@@ -149,17 +156,25 @@ class _Transaction:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        _linger(self._store)
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 class _Reading:
-    __slots__ = ("_session",)
+    __slots__ = ("_session", "_store")
 
-    def __init__(self, session: SqliteSession) -> None:
+    def __init__(self, store: SqliteStore, session: SqliteSession) -> None:
+        self._store = store
         self._session = session
 
     async def __aenter__(self) -> SqliteSession:
         return self._session
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        _linger(self._store)
+
+
+def _linger(store: SqliteStore) -> None:
+    """A slow disk stops the whole shop: its statements run in the event loop."""
+    if store.extra_s > 0:
+        time.sleep(store.extra_s)
