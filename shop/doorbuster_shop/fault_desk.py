@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
 import orjson
 from pydantic import ValidationError
 
@@ -34,9 +33,9 @@ class FaultDesk:
         )
 
     @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://{HOST}:{self._server.server_address[1]}"
+    def port(self) -> int:
+        """Where it is, on this machine."""
+        return self._server.server_address[1]
 
     def open(self, faults: Faults) -> None:
         """From now on orders are taken; before, they wait to be answered."""
@@ -94,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.UNPROCESSABLE_ENTITY, f"{first['loc']}: {first['msg']}"
         except FaultError as error:
             return HTTPStatus.CONFLICT, str(error)
-        except (ShopStartError, OSError, httpx.HTTPError) as error:
+        except (ShopStartError, OSError) as error:
             return HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}"
         return HTTPStatus.OK, "done"
 

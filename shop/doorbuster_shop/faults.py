@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.request import Request, urlopen
 
-import httpx
+import orjson
 from pydantic import Field
 
 from doorbuster_shop.bodies import Body
@@ -174,7 +175,7 @@ class _Running:
             self.is_over = True
             try:
                 self._end()
-            except (ShopStartError, httpx.HTTPError, OSError) as error:
+            except (ShopStartError, OSError) as error:
                 self._error = error
 
     def forget(self) -> None:
@@ -192,9 +193,16 @@ def _freezing(pids: list[int]) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def _put_outage(url: str, order: FaultOrder) -> None:
-    body = {"answer": order.answer, "duration_s": order.duration_s}
-    httpx.put(f"{url}/outage", json=body, timeout=PROVIDER_TIMEOUT_S).raise_for_status()
+    _ask(url, "PUT", {"answer": order.answer, "duration_s": order.duration_s})
 
 
 def _end_outage(url: str) -> None:
-    httpx.delete(f"{url}/outage", timeout=PROVIDER_TIMEOUT_S).raise_for_status()
+    _ask(url, "DELETE", {})
+
+
+def _ask(url: str, method: str, content: dict[str, Any]) -> None:
+    """Have the provider know of an outage. Raises: OSError."""
+    headers = {"Content-Type": "application/json"}
+    request = Request(f"{url}/outage", orjson.dumps(content), headers, method=method)
+    with urlopen(request, timeout=PROVIDER_TIMEOUT_S) as reply:
+        reply.read()

@@ -172,7 +172,7 @@ def running_shop(
                 "queue_max": queue_max,
                 "opens_at_s": opens_at_s,
                 "webhook_secret": secret,
-                "faults_url": desk.url,
+                "faults_port": desk.port,
             }
         )
         if provider is not None:

@@ -39,8 +39,8 @@ class Shop:
         self.admin_token = admin_token
         self.webhook_secret = ""
         """Shared with the payment provider; empty, its notifications are refused."""
-        self.faults_url: str | None = None
-        """Where faults of this shop can be asked for."""
+        self.faults_port: int | None = None
+        """Port of this machine where faults of this shop can be asked for."""
         self.store: Store
         self.provider: ProviderClient
         self.cashier: Cashier

@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit(str(error))
     shop = Shop(open_resumed, terms, now_s, settings["admin_token"])
     shop.webhook_secret = settings["webhook_secret"]
-    shop.faults_url = settings["faults_url"]
+    shop.faults_port = settings["faults_port"]
 
     def make_app(accepted_count: Callable[[], int]) -> ASGIApp:
         return shop_app(shop, settings["provider_url"], accepted_count, settings["queue_max"])

@@ -58,7 +58,7 @@ class AdminEndpoints:
         except ProviderUnavailableError as error:
             message = f"the shop is reset, but not its payment provider ({error}); try again"
             raise ProblemError(502, "provider_unavailable", message) from None
-        told = {"opens_at_epoch_s": body.opens_at_epoch_s, "faults_url": shop.faults_url}
+        told = {"opens_at_epoch_s": body.opens_at_epoch_s, "faults_port": shop.faults_port}
         return answer(told)
 
     async def cancel(self, request: Request) -> Response:
