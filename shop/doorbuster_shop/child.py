@@ -34,6 +34,8 @@ class Child:
         self.settings: dict[str, Any] = {}
         self._listening_fd = -1
         self._process: subprocess.Popen[bytes]
+        self._spares: dict[int, subprocess.Popen[bytes]] = {}
+        """By the socket that they would serve by."""
         self._listener: Listener | None = None
         self.port = 0
         self.is_wanted = True
@@ -58,11 +60,19 @@ class Child:
             self.port = listener.bind(port)
             self.stand_by(listener)
 
+    def prepare_spare(self, listener: Listener) -> None:
+        """Have a process ready that takes this one's place: loading its modules takes a second."""
+        self._spares[listener.fd] = self._started(listener)
+
     def stand_by(self, listener: Listener) -> None:
         """Start the process; it serves by this socket, bound by then, once it is configured."""
         self._listening_fd = listener.fd
+        has_spare = listener.fd in self._spares
+        self._process = self._spares.pop(listener.fd) if has_spare else self._started(listener)
+
+    def _started(self, listener: Listener) -> subprocess.Popen[bytes]:
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 # -P: what lies in the working directory must not shadow a module.
                 [sys.executable, "-P", "-m", self._module],
                 stdin=subprocess.PIPE,
@@ -102,8 +112,7 @@ class Child:
 
     def restart(self) -> None:
         """Start it again on its port, after it has died."""
-        self._process.wait(STOP_TIMEOUT_S)
-        self._close_pipes()
+        _see_end(self._process)
         self.start(self.port)
         self.configure(self.settings)
         self.wait()
@@ -112,14 +121,18 @@ class Child:
         """`kill -9`, on purpose."""
         self.is_wanted = False
         self._process.kill()
-        self._process.wait()
-        self._close_pipes()
+        _see_end(self._process)
 
     def kill_and_stand_by(self) -> None:
         """`kill -9`, on purpose; nobody listens until another process, which stands by, does."""
         self.kill()
-        self._listener = Listener(self.name)
+        self._listener = self._listener or Listener(self.name)
         self.stand_by(self._listener)
+
+    def prepare_for_kill(self) -> None:
+        """Have a spare for the first `kill_and_stand_by`."""
+        self._listener = Listener(self.name)
+        self.prepare_spare(self._listener)
 
     def come_back(self) -> None:
         """After `kill_and_stand_by`: the same port, the same settings. Raises: ShopStartError."""
@@ -136,17 +149,18 @@ class Child:
     def stop(self) -> None:
         """Ask it to end by closing its pipe; kill it if it takes too long."""
         self._close_port()
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self.drop_spares()
+        _ask_to_end(self._process)
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)  # Or it could not hear of it.
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._close_pipes()
+        _see_end(self._process)
+
+    def drop_spares(self, *, but: int | None = None) -> None:
+        """End them; `but`: the socket of the one to keep."""
+        for fd in [fd for fd in self._spares if fd != but]:
+            spare = self._spares.pop(fd)
+            spare.kill()
+            _see_end(spare)
 
     def _write(self, content: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -165,8 +179,20 @@ class Child:
             self._listener.close()
             self._listener = None
 
-    def _close_pipes(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
+
+def _ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+
+
+def _see_end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for its end, bring it about if that takes too long, and close the pipes."""
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _ask_to_end(process)
+    if process.stdout is not None:
+        process.stdout.close()

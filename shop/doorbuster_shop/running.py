@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from doorbuster_shop.child import Child, ShopStartError
@@ -18,6 +19,7 @@ from doorbuster_shop.provider.running import Mail, provider_child, provider_sett
 from doorbuster_shop.terms import terms_of, terms_to_json
 from doorbuster_shop.throwaway import (
     MissingServerError,
+    Postgresql,
     restartable_postgresql,
     throwaway_redis,
 )
@@ -127,7 +129,6 @@ def running_shop(
     secret = notify_secret or secrets.token_urlsafe(16)
     opens_at_s = time.time() if opens_at_s is None else opens_at_s
     workers = Workers(Path(f"{stem}.log"), worker_count)
-    database = None
     with ExitStack() as servers, ExitStack() as stack:
         for child, wanted_port in ((provider, provider_port), (workers, port)):
             if child is not None:
@@ -141,12 +142,7 @@ def running_shop(
         has_redis, has_provider = redis is not None, provider is not None
         check_possible(scenario, worker_count, store, has_redis, has_provider)
         workers.keeps_port |= "kill_worker" in kinds
-        if store == POSTGRESQL:
-            survives_stop = "restart_database" in kinds
-            database = servers.enter_context(restartable_postgresql(survives_stop=survives_stop))
-            store = database.address
-        if redis == REDIS:
-            redis = servers.enter_context(throwaway_redis())
+        stores = servers.enter_context(_stores(store, redis, database_path, kinds))
         if provider is not None:
             provider.configure(
                 provider_settings(
@@ -165,8 +161,8 @@ def running_shop(
         workers.configure(
             {
                 "terms": terms_to_json(terms_of(scenario)),
-                "store": str(database_path) if store == SQLITE else store,
-                "redis": redis,
+                "store": stores.address,
+                "redis": stores.redis,
                 "provider_url": provider_url,
                 "admin_token": token,
                 "queue_max": queue_max,
@@ -178,8 +174,41 @@ def running_shop(
         if provider is not None:
             provider.wait()
         workers.wait()
-        desk.open(Faults(Surroundings(workers, provider, database)))
+        _open_desk(desk, Surroundings(workers, provider, stores.database), kinds)
         yield RunningShop(workers, provider, provider_url, token)
+
+
+class _Stores(NamedTuple):
+    """Where the shop finds its sale, and the PostgreSQL server if it is one of the shop's own."""
+
+    address: str
+    redis: str | None
+    database: Postgresql | None
+
+
+@contextmanager
+def _stores(
+    store: str, redis: str | None, database_path: Path, kinds: Collection[str]
+) -> Iterator[_Stores]:
+    """Servers of the shop's own, where the words ask for them."""
+    database = None
+    address = str(database_path) if store == SQLITE else store
+    with ExitStack() as stack:
+        if store == POSTGRESQL:
+            survives_stop = "restart_database" in kinds
+            database = stack.enter_context(restartable_postgresql(survives_stop=survives_stop))
+            address = database.address
+        if redis == REDIS:
+            redis = stack.enter_context(throwaway_redis())
+        yield _Stores(address, redis, database)
+
+
+def _open_desk(desk: FaultDesk, around: Surroundings, kinds: Collection[str]) -> None:
+    """Take orders for faults; for those that are planned be ready."""
+    around.workers.prepare(kinds)
+    if around.provider is not None and "kill_provider" in kinds:
+        around.provider.prepare_for_kill()
+    desk.open(Faults(around))
 
 
 def _check_provider(url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from os import kill
 from pathlib import Path
 from signal import SIGSTOP
@@ -28,6 +28,8 @@ class Workers:
         """Whether the port stays open while no worker is there."""
         self._settings: dict[str, Any] = {}
         self._listener: Listener | None = None
+        self._next_listener: Listener | None = None
+        """After all have been killed; nobody is refused by it yet."""
         self.port = 0
 
     @property
@@ -48,9 +50,20 @@ class Workers:
 
     def _stand_by(self, children: Sequence[Child]) -> None:
         if self._listener is None:
-            self._listener = Listener("shop")
+            self._listener = self._next_listener or Listener("shop")
+            self._next_listener = None
         for child in children:
             child.stand_by(self._listener)
+
+    def prepare(self, kinds: Collection[str]) -> None:
+        """Have spares ready for the first fault of these kinds."""
+        if "kill_shop" in kinds:
+            self._next_listener = Listener("shop")
+            for child in self._children:
+                child.prepare_spare(self._next_listener)
+        if "kill_worker" in kinds:
+            assert self._listener is not None
+            self._children[-1].prepare_spare(self._listener)
 
     def configure(self, settings: dict[str, Any]) -> None:
         """Give the first its settings: it makes the tables that the others find."""
@@ -83,6 +96,8 @@ class Workers:
     def stop(self) -> None:
         """End all of them."""
         self._close_port()
+        if self._next_listener is not None:
+            self._next_listener.close()
         for child in self._children:
             child.stop()
 
@@ -93,7 +108,9 @@ class Workers:
         for child in self._children:
             child.is_wanted = False
         self._close_port()
+        coming_fd = self._next_listener.fd if self._next_listener else None
         for child in self._children:
+            child.drop_spares(but=coming_fd)  # They have the open port, too.
             child.kill()
         self._stand_by(self._children)
 
