@@ -27,9 +27,9 @@ _LOG_TAIL_CHARS = 2_000
 class Child:
     """One server process, with the pipe that keeps it alive."""
 
-    def __init__(self, name: str, module: str, log_path: Path) -> None:
+    def __init__(self, name: str, module: str, log_path: Path, *arguments: str) -> None:
         self.name = name
-        self._module = module
+        self._command = [module, *arguments]
         self._log_path = log_path
         self.settings: dict[str, Any] = {}
         self._listening_fd = -1
@@ -74,7 +74,7 @@ class Child:
         with self._log_path.open("ab") as log:
             return subprocess.Popen(
                 # -P: what lies in the working directory must not shadow a module.
-                [sys.executable, "-P", "-m", self._module],
+                [sys.executable, "-P", "-m", *self._command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

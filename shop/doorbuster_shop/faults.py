@@ -19,9 +19,9 @@ from doorbuster_shop.workers import Frozen, Workers
 DURATION_MAX_S = 86_400.0
 PROVIDER_TIMEOUT_S = 5.0
 RESTART_LEAD_S = {
-    "kill_worker": 0.15,
-    "kill_shop": 0.15,
-    "kill_provider": 0.15,
+    "kill_worker": 0.2,
+    "kill_shop": 0.2,
+    "kill_provider": 0.1,
     "restart_database": 0.2,
 }
 """How long before the end a start begins: all shall be well again when the time is over. Measured

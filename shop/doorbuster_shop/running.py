@@ -16,6 +16,7 @@ from doorbuster_shop.faults import Faults, Surroundings
 from doorbuster_shop.limits import QUEUE_MAX
 from doorbuster_shop.possible import POSTGRESQL, REDIS, SQLITE, ImpossibleError, check_possible
 from doorbuster_shop.provider.running import Mail, provider_child, provider_settings
+from doorbuster_shop.serving import LOAD_POSTGRESQL
 from doorbuster_shop.terms import terms_of, terms_to_json
 from doorbuster_shop.throwaway import (
     MissingServerError,
@@ -128,7 +129,8 @@ def running_shop(
     token = admin_token or secrets.token_urlsafe(16)
     secret = notify_secret or secrets.token_urlsafe(16)
     opens_at_s = time.time() if opens_at_s is None else opens_at_s
-    workers = Workers(Path(f"{stem}.log"), worker_count)
+    arguments = [] if store == SQLITE else [LOAD_POSTGRESQL]
+    workers = Workers(Path(f"{stem}.log"), worker_count, *arguments)
     with ExitStack() as servers, ExitStack() as stack:
         for child, wanted_port in ((provider, provider_port), (workers, port)):
             if child is not None:

@@ -49,6 +49,7 @@ class Shop:
     async def open(self, provider_url: str) -> None:
         """Go on with the sale in the database, payments in flight included."""
         self.store = await self._open_store()
+        self.store.clock = self.clock
         self.provider = ProviderClient(provider_url)
         failover = Failover(self.provider, dict(self.terms.failover))
         self.cashier = Cashier(self.store, self.provider, self.clock, failover)

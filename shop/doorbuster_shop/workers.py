@@ -19,12 +19,12 @@ _THAW = 'cat >/dev/null; kill -CONT "$@" 2>/dev/null'
 class Workers:
     """N processes behind one port. Raises: ShopStartError where one of them does not come up."""
 
-    def __init__(self, log_path: Path, count: int, *, keeps_port: bool = False) -> None:
+    def __init__(self, log_path: Path, count: int, *arguments: str) -> None:
         names = (
             ["shop"] if count == 1 else [f"shop's worker {number + 1}" for number in range(count)]
         )
         self._children = [Child(name, _MODULE, log_path) for name in names]
-        self.keeps_port = keeps_port or count > 1
+        self.keeps_port = count > 1
         """Whether the port stays open while no worker is there."""
         self._settings: dict[str, Any] = {}
         self._listener: Listener | None = None
@@ -76,8 +76,9 @@ class Workers:
         self._serve(self._children[1:])
 
     def _serve(self, children: Sequence[Child]) -> None:
+        """What the first has tried out need not be tried again."""
         for child in children:
-            child.configure(self._settings)
+            child.configure({**self._settings, "is_back": True})
         for child in children:
             child.wait()
         if not self.keeps_port:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any
@@ -25,6 +25,7 @@ from doorbuster_shop.store.session import (
     UnstorableTextError,
     Values,
     schema_sql,
+    time_of,
 )
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
@@ -79,10 +80,10 @@ class PostgresStore(Store):
             async with self._pool.connection() as connection:
                 if is_transaction:
                     async with connection.transaction():
-                        yield PostgresSession(connection)
+                        yield PostgresSession(connection, self.clock)
                         await self._linger(connection)
                 else:
-                    yield PostgresSession(connection)
+                    yield PostgresSession(connection, self.clock)
                     await self._linger(connection)
         except UniqueViolation as error:
             raise DuplicateKeyError(str(error)) from error
@@ -147,10 +148,11 @@ class PostgresStore(Store):
 class PostgresSession:
     """One connection of the pool."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_clock", "_connection")
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], clock: Callable[[], float] | None) -> None:
         self._connection = connection
+        self._clock = clock
 
     async def run(self, sql: str, values: Values = ()) -> int:
         """Change rows, and tell how many."""
@@ -171,6 +173,10 @@ class PostgresSession:
     async def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
         return await (await self._connection.execute(_translated(sql), values)).fetchall()
+
+    def time_s(self, asked_at_s: float) -> float:
+        """The time now."""
+        return time_of(self._clock, asked_at_s)
 
     async def hold(self, word: str) -> None:
         """An advisory lock on a hash of the word; a clash only makes somebody wait."""
@@ -213,7 +219,9 @@ async def _open_pool(address: str, schema: str) -> Pool:
         open=False,
     )
     try:
-        await pool.open(wait=True, timeout=2 * CONNECT_TIMEOUT_S)
+        await pool.open()
+        async with pool.connection(timeout=2 * CONNECT_TIMEOUT_S):
+            pass  # The first will do; the others come while it serves.
     except BaseException:
         await pool.close()
         raise

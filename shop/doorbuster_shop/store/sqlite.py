@@ -19,6 +19,7 @@ from doorbuster_shop.store.session import (
     StoreUnavailableError,
     Values,
     schema_sql,
+    time_of,
 )
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
@@ -44,7 +45,7 @@ class SqliteStore(Store):
     def __init__(self, db: sqlite3.Connection, strategy: ConditionalUpdate) -> None:
         super().__init__(strategy)
         self.db = db
-        self._session = SqliteSession(db)
+        self._session = SqliteSession(self)
         self._transaction = _Transaction(self, self._session)
         self._reading = _Reading(self, self._session)
 
@@ -98,10 +99,11 @@ def open_sqlite(path: Path | str, strategy: ConditionalUpdate) -> SqliteStore:
 class SqliteSession:
     """Runs statements at once; its coroutines never wait."""
 
-    __slots__ = ("_db",)
+    __slots__ = ("_db", "_store")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._db = store.db
 
     async def run(self, sql: str, values: Values = ()) -> int:
         """Change rows, and tell how many."""
@@ -119,6 +121,10 @@ class SqliteSession:
     async def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
         return self._db.execute(_without_row_locks(sql), values).fetchall()
+
+    def time_s(self, asked_at_s: float) -> float:
+        """The time now; another process may have had the file."""
+        return time_of(self._store.clock, asked_at_s)
 
     async def hold(self, word: str) -> None:
         """The transaction holds the whole database already."""

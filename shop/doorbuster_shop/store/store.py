@@ -28,6 +28,8 @@ class Store(ABC):
 
     def __init__(self, strategy: ConditionalUpdate) -> None:
         self.strategy = strategy
+        self.clock: Callable[[], float] | None = None
+        """By which a lock begins when its units are taken, not when they were asked for."""
         self.extra_s = 0.0
         """How much longer than needed each transaction takes, seconds: a slow database."""
         self.on_return: Callable[[], Awaitable[object]] | None = None
