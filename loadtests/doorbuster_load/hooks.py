@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.records.tables import BOOKS
+from doorbuster.scenario.faults import Fault
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
 from doorbuster_load.books import rows_of
@@ -72,6 +73,7 @@ class Target:
         profile = profile_file.profile
         self._profile_name = profile.name
         self._profile_file = profile_file
+        self._guard = guard
         self._hooks = profile.hooks
         self._scenario = scenario
         self._url = url
@@ -96,6 +98,12 @@ class Target:
         trace: TracebackType | None,
     ) -> None:
         self._transport.close()
+
+    def twin(self) -> Target:
+        """The same target, with connections and variables of its own, for another thread."""
+        return Target(
+            self._url, self._profile_file, self._guard, self._scenario, variables=self._variables
+        )
 
     @property
     def reads_stock(self) -> bool:
@@ -154,6 +162,30 @@ class Target:
                 document = self._last_document(name, hook.requests)
                 found[name] = rows_of(name, hook, document, HookError)
         return found
+
+    def begin_fault(self, number: int, fault: Fault) -> None:
+        """Have a fault begin; number is its place in the scenario. Raises: HookError."""
+        hook = self._hooks.faults.of(fault.kind)
+        assert hook is not None
+        self._ask_about_fault(number, fault, hook.begin)
+
+    def end_fault(self, number: int, fault: Fault) -> None:
+        """Have a fault end. Raises: HookError."""
+        hook = self._hooks.faults.of(fault.kind)
+        assert hook is not None
+        self._ask_about_fault(number, fault, hook.end)
+
+    def _ask_about_fault(self, number: int, fault: Fault, requests: Sequence[Request]) -> None:
+        self._variables |= {
+            "fault_number": number,
+            "fault_kind": fault.kind,
+            "fault_duration_s": fault.duration,
+            "fault_extra_s": getattr(fault, "extra", 0.0),
+            "fault_of": getattr(fault, "of", "shop"),
+            "fault_answer": getattr(fault, "answer", "refuse"),
+        }
+        for request in requests:
+            self._asked(f"faults.{fault.kind}", self._prepared(request), HOOK_TIMEOUT_S)
 
     def _last_document(self, name: str, requests: Sequence[Request]) -> Any:
         document: Any = None

@@ -19,9 +19,7 @@ from doorbuster.cli.console import (
     stop,
 )
 from doorbuster.cli.running import PORT, opening, watch
-
-_POSTGRESQL = ("postgresql://", "postgres://")
-_REDIS = ("redis://", "rediss://", "unix://")
+from doorbuster.cli.shop_options import WORKERS, check_store
 
 
 @click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
@@ -76,6 +74,13 @@ _REDIS = ("redis://", "rediss://", "unix://")
     help="Redis for the strategy prededuct; without an address a server of its own, likewise.",
 )
 @click.option(
+    "--workers",
+    type=WORKERS,
+    default=1,
+    show_default=True,
+    help="Processes of the shop; they share its port and its database.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
     help="Decides which payments the provider declines and how long it takes.",
 )  # fmt: skip
@@ -99,15 +104,23 @@ def command(
     database_path: Path | None,
     store: str,
     redis: str | None,
+    workers: int,
     seed: int,
     opens_in: str,
     admin_token: str | None,
     as_json: bool,
 ) -> None:
     """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
-    from doorbuster_shop.running import MissingServerError, ShopStartError, running_shop
+    from doorbuster_shop.running import (
+        ImpossibleError,
+        MissingServerError,
+        ShopStartError,
+        running_shop,
+    )
 
-    _check_store(store, redis, database_path)
+    check_store(store, redis)
+    if database_path and store != "sqlite":
+        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
     opens_at_s = opening(opens_in)
     if provider_url is not None:
         provider_url = checked_url(provider_url, allow_hosts, "--provider")
@@ -136,9 +149,10 @@ def command(
                     provider_url=provider_url,
                     notify_secret=notify_secret,
                     notify_time_scale=time_scale,
+                    worker_count=workers,
                 )
             )
-        except MissingServerError as error:
+        except (ImpossibleError, MissingServerError) as error:
             stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
@@ -161,22 +175,6 @@ def _check_folder(database_path: Path) -> None:
     folder = database_path.resolve().parent
     if not folder.is_dir():
         stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
-
-
-def _check_store(store: str, redis: str | None, database_path: Path | None) -> None:
-    """A mistyped word must not become a file of that name."""
-    if store not in ("sqlite", "postgresql") and not store.startswith(_POSTGRESQL):
-        stop(
-            exit_codes.USAGE,
-            f"--store: unknown store (got {store!r}); allowed: sqlite, postgresql, postgresql://...",
-        )
-    if redis not in (None, "redis") and not str(redis).startswith(_REDIS):
-        stop(
-            exit_codes.USAGE,
-            f"--redis: no address (got {redis!r}); allowed: none, or redis://...",
-        )
-    if database_path and store != "sqlite":
-        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
 
 
 def _database_news(store: str, database_path: Path | None) -> str:
