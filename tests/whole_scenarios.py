@@ -396,6 +396,47 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
 
 
+FAULTS = (
+    "kill_worker",
+    "kill_shop",
+    "restart_database",
+    "slow_database",
+    "freeze",
+    "freeze",
+    "provider_outage",
+    "kill_provider",
+)
+
+
+def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
+    """None, or one to six, near the beginning; those of one kind never overlap, and may adjoin."""
+    pen.new_page()
+    if pen.pick((True, False)):
+        return []
+    names = [station["name"] for station in draft["service"]["stations"]]
+    first_ns = float(min(phase["start"] for phase in draft["crowd"]["phases"]))
+    over_ns: dict[str, float] = {}
+    faults = []
+    for _ in range(pen.pick((1, 2, 3, 6))):
+        kind = pen.pick(FAULTS)
+        start_ns = over_ns.get(kind, first_ns) + pen.ticks(
+            1, 0, 2, 3, 8, -2 if kind not in over_ns else 0
+        )
+        duration_ns = pen.ticks(2, 1, 3, 5, 20, 0.4)
+        over_ns[kind] = start_ns + duration_ns
+        fault = {"kind": kind, "start": Ns(start_ns), "duration": Ns(duration_ns)}
+        if kind in {"kill_worker", "restart_database", "slow_database"}:
+            fault["station"] = pen.pick((None, *names))
+        if kind == "slow_database":
+            fault["extra"] = pen.ticks(1, 2, 5, 0.4)
+        elif kind == "freeze":
+            fault["of"] = pen.pick(("shop", "provider"))
+        elif kind == "provider_outage":
+            fault["answer"] = pen.pick(("refuse", "hang"))
+        faults.append(fault)
+    return faults
+
+
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     """No window, or one from the start of a phase to the end or the middle of a later one."""
     pen.new_page()
@@ -449,6 +490,7 @@ def whole_scenarios(
     """
     pen = _Pen(draw, style)
     draft = draft_of(pen, strategies)
+    draft["faults"] = _faults(pen, draft)
     window = _window(pen, draft["crowd"]["phases"])
     seed = draw(st.integers(0, 2**63 - 1))
     system_seed = draw(st.none() | st.integers(0, 2**63 - 1))
