@@ -408,20 +408,45 @@ FAULTS = (
 )
 
 
+def _let_payments_last(pen: _Pen, draft: Mapping) -> None:
+    """Providers so slow that faults strike whoever waits for them, or asks for them meanwhile."""
+    draft["payments"]["timeout"] = pen.ticks(5, 2, 3, 8)
+    draft["crowd"]["drain"] = pen.ticks(100, 400)
+    for channel in draft["payments"]["channels"]:
+        channel["latency"] = pen.ticks(13, 8, 20, 40)
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, unpaid_fraction=0.0, payment_time=pen.ticks(0, 1, 2))
+        persona.update(request_timeout=pen.ticks(1000), poll_gap=pen.ticks(1, 0, 2), poll_limit=5)
+        persona.update(think_time=pen.ticks(0, 0, 1), refresh_gap=pen.ticks(1, 2), retry_limit=3)
+    pen.new_page()
+    for item in draft["shop"]["items"]:
+        item["stock"] = pen.pick((1000, 20, 8))
+    at_once = [{"station": "web", "time": Ns(0.4)}]
+    draft["service"].update(
+        network=pen.ticks(0, 0, 1), browse=at_once, reserve=at_once, pay=at_once, poll=at_once
+    )
+    draft["service"]["stations"][0].update(servers=pen.pick((100, 8)), queue_limit=2048)
+    pen.new_page()
+
+
 def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
     """None, or one to six, near the beginning; those of one kind never overlap, and may adjoin."""
     pen.new_page()
     if pen.pick((True, False)):
         return []
+    kinds = FAULTS
+    if pen.pick((False, True, False)):
+        _let_payments_last(pen, draft)
+        kinds = (*FAULTS[4:], "kill_shop", "kill_shop")
     names = [station["name"] for station in draft["service"]["stations"]]
     first_ns = float(min(phase["start"] for phase in draft["crowd"]["phases"]))
     over_ns: dict[str, float] = {}
     faults = []
     for _ in range(pen.pick((1, 2, 3, 6))):
-        kind = pen.pick(FAULTS)
-        start_ns = over_ns.get(kind, first_ns) + pen.ticks(
-            1, 0, 2, 3, 8, -2 if kind not in over_ns else 0
-        )
+        kind = pen.pick(kinds)
+        # The first may begin before the crowd, and where there is much to pay for, during that.
+        waits = (2, 1, 0, 3, 5, 8, 13, 20, 30) + ((0, 0, 0) if kind in over_ns else (-2,))
+        start_ns = over_ns.get(kind, first_ns) + pen.ticks(*waits)
         duration_ns = pen.ticks(2, 1, 3, 5, 20, 0.4)
         over_ns[kind] = start_ns + duration_ns
         fault = {"kind": kind, "start": Ns(start_ns), "duration": Ns(duration_ns)}

@@ -69,16 +69,15 @@ def extra_work(slow: Stretches, station: int, begin_ns: int) -> int:
 
 
 @inlined
-def next_sweep(still: Stretches, restarts: Stretches, sweep_ns: int, now_ns: int) -> int:
-    """The next moment of a sweep after a moment.
+def next_sweep(restarts: Stretches, sweep_ns: int, now_ns: int) -> int:
+    """When the next sweep after a moment is due.
 
-    Sweeps are due at the opening and at whole multiples after it; one that is due while the shop
-    stands still takes place at the end of that. A shop that was killed sweeps when it is back.
+    Sweeps are due at the opening, at whole multiples after it, and when a shop that was killed is
+    back. One that is due while the shop stands still takes place at the end of that.
     """
     due_ns = 0
     if now_ns >= 0:
         due_ns = now_ns - now_ns % sweep_ns + sweep_ns
-    due_ns = put_off(still, due_ns)
     place = 0
     while restarts[place] <= now_ns:
         place += 1

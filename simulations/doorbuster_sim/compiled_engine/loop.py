@@ -49,7 +49,7 @@ from doorbuster_sim.compiled_engine.visits import (
     write_visit,
 )
 from doorbuster_sim.event_order import RANK_SHIFT, Rank, event_order
-from doorbuster_sim.faults import next_sweep
+from doorbuster_sim.faults import next_sweep, put_off
 from doorbuster_sim.tables import ABSENT_NS
 
 CALL_EVENTS = 1_000_000
@@ -257,8 +257,8 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
 @compilable
 def sweep_after(model: Record, now_ns: int) -> int:
     """The moment of the next sweep after a moment."""
-    still, restarts = stretches_at(model["still"]), stretches_at(model["restarts"])
-    return next_sweep(still, restarts, model["sweep_ns"], now_ns)
+    due_ns = next_sweep(stretches_at(model["restarts"]), model["sweep_ns"], now_ns)
+    return put_off(stretches_at(model["still"]), due_ns)
 
 
 @compilable

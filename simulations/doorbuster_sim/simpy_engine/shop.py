@@ -153,7 +153,7 @@ class SimulatedShop:
         if self._is_dead:
             return Reply.ERROR
         name = request.visitor, request.number
-        self._inside[name] = self._env.active_process
+        self._inside[name] = self._env.current
         try:
             return (yield from self._serve(request))
         except simpy.Interrupt as struck:
@@ -368,7 +368,8 @@ class SimulatedShop:
         """Releases lapsed locks at the opening and at whole multiples of the sweep after it."""
         env, faults, before_ns = self._env, self._faults, self._start_ns - 1
         while True:
-            at_ns = next_sweep_plain(faults.still, faults.restarts, self._sweep_ns, before_ns)
+            due_ns = next_sweep_plain(faults.restarts, self._sweep_ns, before_ns)
+            at_ns = put_off_plain(faults.still, due_ns)
             yield env.moment(at_ns - env.now_ns, Rank.SWEEP)
             self.ledger.sweep(env.now_ns)
             before_ns = env.now_ns

@@ -73,14 +73,14 @@ class Pool:
         visitor, number: the request, for its place among simultaneous events.
         Raises: simpy.Interrupt when a fault breaks the request's connection.
         """
-        waiting = self._present - self._resource.capacity
+        waiting = self._present - int(self._resource.capacity)
         if waiting >= 0 or self._is_down:
             if waiting >= self._station.queue_limit or self._is_down:
                 self._refused += 1
                 return False
             self._max_queue = max(self._max_queue, waiting + 1)
         self._present += 1
-        self._inside[visitor, number] = self._env.active_process
+        self._inside[visitor, number] = self._env.current
         try:
             with self._resource.request() as turn:
                 yield turn
