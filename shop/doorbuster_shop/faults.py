@@ -121,7 +121,14 @@ class Faults:
                 return _freezing(self._pids(order.of))
 
     def _pids(self, of: str) -> list[int]:
-        return self._around.workers.pids if of == "shop" else [self._provider().pid]
+        if of == "shop":
+            pids = self._around.workers.living_pids
+        else:
+            pids = [child.pid for child in (self._provider(),) if child.is_wanted]
+        if not pids:
+            message = f"there is no {of} to freeze"
+            raise FaultError(message)
+        return pids
 
     def _provider(self) -> Child:
         if self._around.provider is None:

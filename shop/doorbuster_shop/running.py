@@ -16,7 +16,6 @@ from doorbuster_shop.faults import Faults, Surroundings
 from doorbuster_shop.limits import QUEUE_MAX
 from doorbuster_shop.possible import POSTGRESQL, REDIS, SQLITE, ImpossibleError, check_possible
 from doorbuster_shop.provider.running import Mail, provider_child, provider_settings
-from doorbuster_shop.serving import LOAD_POSTGRESQL
 from doorbuster_shop.terms import terms_of, terms_to_json
 from doorbuster_shop.throwaway import (
     MissingServerError,
@@ -45,13 +44,20 @@ class RunningShop:
     """
 
     def __init__(
-        self, workers: Workers, provider: Child | None, provider_url: str, admin_token: str
+        self,
+        workers: Workers,
+        provider: Child | None,
+        provider_url: str,
+        admin_token: str,
+        fault_count: int,
     ) -> None:
         self._workers = workers
         self._provider = provider
         self.url = workers.url
         self.provider_url = provider_url
         self.admin_token = admin_token
+        self.fault_count = fault_count
+        """Faults that the scenario plans."""
 
     @property
     def shop_pid(self) -> int:
@@ -129,8 +135,7 @@ def running_shop(
     token = admin_token or secrets.token_urlsafe(16)
     secret = notify_secret or secrets.token_urlsafe(16)
     opens_at_s = time.time() if opens_at_s is None else opens_at_s
-    arguments = [] if store == SQLITE else [LOAD_POSTGRESQL]
-    workers = Workers(Path(f"{stem}.log"), worker_count, *arguments)
+    workers = Workers(Path(f"{stem}.log"), worker_count, loads_postgresql=store != SQLITE)
     with ExitStack() as servers, ExitStack() as stack:
         for child, wanted_port in ((provider, provider_port), (workers, port)):
             if child is not None:
@@ -155,10 +160,7 @@ def running_shop(
                     mail=Mail(f"{workers.url}/webhooks/provider", secret, notify_time_scale),
                 )
             )
-            provider_url = provider.url
-        assert provider_url is not None
-        if provider is None:
-            _check_provider(provider_url)
+        provider_url = _address_of(provider, provider_url)
         desk = stack.enter_context(FaultDesk(token))
         workers.configure(
             {
@@ -177,7 +179,7 @@ def running_shop(
             provider.wait()
         workers.wait()
         _open_desk(desk, Surroundings(workers, provider, stores.database), kinds)
-        yield RunningShop(workers, provider, provider_url, token)
+        yield RunningShop(workers, provider, provider_url, token, len(scenario.faults))
 
 
 class _Stores(NamedTuple):
@@ -213,11 +215,15 @@ def _open_desk(desk: FaultDesk, around: Surroundings, kinds: Collection[str]) ->
     desk.open(Faults(around))
 
 
-def _check_provider(url: str) -> None:
-    """See whether somebody's provider answers. Raises: ShopStartError."""
+def _address_of(provider: Child | None, url: str | None) -> str:
+    """Where the payment provider is; somebody else's must answer. Raises: ShopStartError."""
+    if provider is not None:
+        return provider.url
+    assert url is not None
     try:
         with urlopen(f"{url}/healthz", timeout=PROVIDER_ANSWER_S) as reply:
             reply.read()
     except (OSError, ValueError) as error:
         message = f"payment provider {url}: does not answer ({error}); start it first"
         raise ShopStartError(message) from None
+    return url

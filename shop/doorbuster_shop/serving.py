@@ -28,8 +28,6 @@ KEEP_ALIVE_S = 75
 next request is on its way looks like a failure of the shop."""
 BACKLOG = 4_096
 """Connections that may wait to be accepted; the system's own limit may be lower."""
-LOAD_POSTGRESQL = "--load-postgresql"
-"""Argument of the shop's process: load the client, which takes 0.1 s, before it is needed."""
 READY_LINE = b"ready\n"
 DONE_LINE = b"done\n"
 _STARTUP_POLL_S = 0.005

@@ -16,6 +16,8 @@ from doorbuster_shop.store.session import StoreError, StoreUnavailableError
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.terms import Terms
 
+DATABASE_RETRY_S = 0.1
+"""How often a database that is away is asked at the start."""
 MISSED_SWEEP_S = 1.0
 """After a sweep that failed, the next try; sooner if sweeps are more often."""
 _TIMER_GRAIN_PERIODS = 1e-3
@@ -53,9 +55,18 @@ class Shop:
         self.provider = ProviderClient(provider_url)
         failover = Failover(self.provider, dict(self.terms.failover))
         self.cashier = Cashier(self.store, self.provider, self.clock, failover)
-        await self.cashier.recover()
+        while not await self._has_recovered():
+            await asyncio.sleep(DATABASE_RETRY_S)
         self.store.on_return = self.cashier.recover
         self.restart_sweep()
+
+    async def _has_recovered(self) -> bool:
+        try:
+            await self.cashier.recover()
+        except StoreUnavailableError as error:
+            _log.warning("payments in flight cannot be read yet (%s)", error)
+            return False
+        return True
 
     async def close(self) -> None:
         """Stop all tasks; what is in flight is taken up at the next start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from starlette.types import ASGIApp
 
 from doorbuster_shop.app import shop_app
+from doorbuster_shop.child import LOAD_POSTGRESQL
 from doorbuster_shop.clock import now_s
-from doorbuster_shop.serving import LOAD_POSTGRESQL, read_settings, serve
-from doorbuster_shop.shop import Shop
+from doorbuster_shop.serving import read_settings, serve
+from doorbuster_shop.shop import DATABASE_RETRY_S, Shop
 from doorbuster_shop.store.opening import open_store
-from doorbuster_shop.store.session import DatabaseError
+from doorbuster_shop.store.session import DatabaseError, StoreError, StoreUnavailableError
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.terms import Terms, terms_from_json
 
@@ -27,6 +29,8 @@ def main() -> None:
     terms = terms_from_json(settings["terms"])
 
     async def open_resumed() -> Store:
+        if settings.get("is_back"):
+            return await _open_patiently(settings, terms)
         return await _open_resumed(settings, terms)
 
     try:
@@ -48,12 +52,22 @@ def main() -> None:
     serve(make_app, settings["listening_fd"], obey)
 
 
+async def _open_patiently(settings: dict[str, Any], terms: Terms) -> Store:
+    """A shop that comes back while its database is away waits for it."""
+    while True:
+        try:
+            return await _open_resumed(settings, terms)
+        except (DatabaseError, StoreUnavailableError) as error:
+            logging.getLogger(__name__).warning("%s", error)
+            await asyncio.sleep(DATABASE_RETRY_S)
+
+
 async def _open_resumed(settings: dict[str, Any], terms: Terms) -> Store:
     store = await open_store(settings["store"], terms.strategy, settings["redis"])
     store.extra_s = settings.get("database_extra_s", 0.0)
     try:
         await store.resume_sale(terms, settings["opens_at_s"])
-    except DatabaseError:
+    except (DatabaseError, StoreError):
         await store.close()
         raise
     return store

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from os import kill
 from pathlib import Path
 from signal import SIGSTOP
 from typing import Any
 
-from doorbuster_shop.child import HOST, STOP_TIMEOUT_S, Child, Listener
+from doorbuster_shop.child import HOST, LOAD_POSTGRESQL, STOP_TIMEOUT_S, Child, Listener
 
 _MODULE = "doorbuster_shop.shop_process"
 # Whoever is stopped cannot notice that its parent has gone; this one can.
@@ -19,11 +20,12 @@ _THAW = 'cat >/dev/null; kill -CONT "$@" 2>/dev/null'
 class Workers:
     """N processes behind one port. Raises: ShopStartError where one of them does not come up."""
 
-    def __init__(self, log_path: Path, count: int, *arguments: str) -> None:
+    def __init__(self, log_path: Path, count: int, *, loads_postgresql: bool = False) -> None:
+        arguments = [LOAD_POSTGRESQL] if loads_postgresql else []
         names = (
             ["shop"] if count == 1 else [f"shop's worker {number + 1}" for number in range(count)]
         )
-        self._children = [Child(name, _MODULE, log_path) for name in names]
+        self._children = [Child(name, _MODULE, log_path, *arguments) for name in names]
         self.keeps_port = count > 1
         """Whether the port stays open while no worker is there."""
         self._settings: dict[str, Any] = {}
@@ -41,6 +43,11 @@ class Workers:
     def pids(self) -> list[int]:
         """Their process ids."""
         return [child.pid for child in self._children]
+
+    @property
+    def living_pids(self) -> list[int]:
+        """Those that are not dead on purpose."""
+        return [child.pid for child in self._children if child.is_wanted]
 
     def start(self, port: int) -> None:
         """Bind the port (0: any free one) and start them; then `configure` them."""
@@ -150,7 +157,8 @@ class Frozen:
             start_new_session=True,
         )
         for pid in pids:
-            kill(pid, SIGSTOP)
+            with suppress(ProcessLookupError):  # It has just died.
+                kill(pid, SIGSTOP)
 
     def release(self) -> None:
         """They go on."""

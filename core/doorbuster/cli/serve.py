@@ -119,13 +119,10 @@ def command(
     )
 
     check_store(store, redis)
-    if database_path and store != "sqlite":
-        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
+    _check_database(database_path, store)
     opens_at_s = opening(opens_in)
     if provider_url is not None:
         provider_url = checked_url(provider_url, allow_hosts, "--provider")
-    if database_path:
-        _check_folder(database_path)
     news = [_database_news(store, database_path), *([_redis_news(redis)] if redis else [])]
     with ExitStack() as stack:
         folder = (
@@ -161,20 +158,27 @@ def command(
             _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
             for sentence in news:
                 say(sentence)
-            token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
-            say(
-                f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
-                f" --target {running.url}"
-            )
+            if running.fault_count:
+                say(f"Faults: {running.fault_count} planned; `load` has them carried out in time.")
+            say(_next_step(running.url, running.admin_token, scenario_path))
             say("Ctrl-C ends the sale.")
 
         watch(running.dead, tell)
 
 
-def _check_folder(database_path: Path) -> None:
+def _check_database(database_path: Path | None, store: str) -> None:
+    if database_path is None:
+        return
+    if store != "sqlite":
+        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
     folder = database_path.resolve().parent
     if not folder.is_dir():
         stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
+
+
+def _next_step(shop: str, admin_token: str, scenario_path: Path) -> str:
+    token, scenario = shlex.quote(admin_token), shlex.quote(str(scenario_path))
+    return f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario} --target {shop}"
 
 
 def _database_news(store: str, database_path: Path | None) -> str:
