@@ -18,20 +18,19 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from ruamel.yaml import YAML
 
-from doorbuster.cli.simulate import simulate
-from doorbuster.measures.columns import STEPS, Requests, take
+from doorbuster.measures.columns import STEPS, Requests, requests_of, take
 from doorbuster.measures.latency import response_s
 from doorbuster.measures.quantiles import quantile
-from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.measures.run_records import read_records
+from doorbuster.plan import Timetable, build_plan
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.durations import parse_duration
@@ -40,9 +39,10 @@ from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES
 from doorbuster.verdict.judge import judge_records
 from doorbuster.vocabulary import Reply
 from doorbuster_load.launch import LiveOptions, run_live
-from doorbuster_shop.running import running_shop
+from doorbuster_shop.running import RunningShop, running_shop
 from doorbuster_shop.store.postgresql import CONNECTION_MAX
 from doorbuster_shop.store.strategies.buckets import BUCKET_COUNT
+from doorbuster_sim import simulate_sale
 
 ARRIVALS_PER_S = 80
 CALM_PER_S = 8
@@ -243,42 +243,40 @@ def written(content: Any, folder: Path) -> Path:
     return path
 
 
-def lived(path: Path, case: Case, seed: int, folder: Path) -> RunRecords:
-    """A live run against a shop of its own that is no void measurement."""
-    scenario = read_scenario(path)
-    own = folder / f"{path.stem}-{seed}"
-    with running_shop(path, seed=seed, folder=own, store=case.store, redis=case.redis) as shop:
-        options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
-        for _ in range(VOID_TRIES):
-            run = run_live(scenario, RunSettings(seed), options, folder / "results")
-            if run.folder is None:
-                sys.exit(f"{case.words}: {' '.join(run.sentences)}")
-            records = read_records(RunFolder.open(run.folder))
-            checks = judge_records(records).checks
-            if not any(c.kind == "validity" and c.status == "invalid" for c in checks):
-                return records
-    sys.exit(f"{case.words}: void {VOID_TRIES} times: the machine is too busy")
+def lived(shop: RunningShop, path: Path, seed: int, folder: Path) -> Requests:
+    """The requests of a live run that is no void measurement."""
+    options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
+    for _ in range(VOID_TRIES):
+        run = run_live(read_scenario(path), RunSettings(seed), options, folder / "results")
+        if run.folder is None:
+            sys.exit(f"{path.stem}: {' '.join(run.sentences)}")
+        records = read_records(RunFolder.open(run.folder))
+        checks = judge_records(records).checks
+        if not any(c.kind == "validity" and c.status == "invalid" for c in checks):
+            return records.requests
+    sys.exit(f"{path.stem}: void {VOID_TRIES} times: the machine is too busy")
 
 
-def simulated(path: Path, seed: int, folder: Path) -> RunRecords:
-    """The same crowd, simulated."""
-    run = simulate(
-        read_scenario(path), RunSettings(seed), replications=1, vary="crowd", jobs=1, results=folder
-    )
-    return read_records(run)
+def simulated(path: Path, seed: int) -> Requests:
+    """The requests of the same crowd, simulated."""
+    scenario = read_scenario(path).scenario
+    timetable = Timetable.of(scenario)
+    plan = build_plan(scenario, seed, timetable)
+    return requests_of(simulate_sale(scenario, plan, timetable, seed=seed).requests)
 
 
-def rows_of(case: Case, seeds: range, extra: str, folder: Path) -> Iterator[Row]:
-    """One case with few and with many items."""
-    for item_count in ITEM_COUNTS:
-        row = Row(case, item_count)
-        path = written(sale(case, item_count, CALM_PER_S, extra, None), folder)
-        calm = calm_of(lived(path, case, 1, folder).requests)
+def row_of(case: Case, item_count: int, seeds: range, extra: str, folder: Path) -> Row:
+    """One case with one number of items: a calm run, then each crowd in both worlds."""
+    row = Row(case, item_count)
+    path = written(sale(case, item_count, CALM_PER_S, extra, None), folder)
+    own = folder / path.stem
+    with running_shop(path, seed=1, folder=own, store=case.store, redis=case.redis) as shop:
+        calm = calm_of(lived(shop, path, 1, own))
         path = written(sale(case, item_count, ARRIVALS_PER_S, extra, calm), folder)
         for seed in seeds:
-            row.live.append(figures_of(lived(path, case, seed, folder).requests))
-            row.simulated.append(figures_of(simulated(path, seed, folder).requests))
-        yield row
+            row.live.append(figures_of(lived(shop, path, seed, own)))
+            row.simulated.append(figures_of(simulated(path, seed)))
+    return row
 
 
 def line(row: Row) -> str:
@@ -325,10 +323,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="doorbuster-bench-") as name:
-        for case in CASES:
-            for row in rows_of(case, range(1, asked.seeds + 1), asked.extra, Path(name)):
-                rows.append(row)
-                print(line(row), flush=True)
+        for case, item_count in product(CASES, ITEM_COUNTS):
+            seeds = range(1, asked.seeds + 1)
+            rows.append(row_of(case, item_count, seeds, asked.extra, Path(name)))
+            print(line(rows[-1]), flush=True)
     print()
     for figure in ("orders_per_s", "p99_s"):
         print(order(rows, figure))
