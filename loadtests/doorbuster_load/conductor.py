@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from doorbuster import exit_codes
+from doorbuster.plan import fault_spans
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_facts import run_facts
 from doorbuster.records.run_folder import RunFolder
@@ -110,10 +111,10 @@ class Conductor:
         folder = self._create_folder(t0_epoch_s)
         child.go(folder=str(folder.path.resolve()), t0_mono_ns=t0_ns, t0_epoch_s=t0_epoch_s)
         stop_files = [folder.path / STOP_FILE, *([stop_file] if stop_file else [])]
-        planned = [] if self._without_faults else self._sale.scenario.faults
         timetable = self._sale.timetable
+        planned = [] if self._without_faults else fault_spans(self._sale.scenario, timetable)
         with (
-            FaultClock(self._target, planned, timetable, t0_ns) as faults,
+            FaultClock(self._target, planned, t0_ns) as faults,
             StockWatch(
                 self._target, folder, timetable, t0_ns, lambda: faults.is_troubling
             ) as stock,

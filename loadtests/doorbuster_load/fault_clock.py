@@ -5,16 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from doorbuster.plan import Timetable
-from doorbuster.scenario.faults import Fault
+from doorbuster.plan import FaultSpan
 from doorbuster_load.hooks import HookError, Target
-
-Numbered = tuple[int, Fault]
-"""A fault with its place in the scenario, from 0."""
 
 
 class FaultClock:
@@ -24,18 +20,15 @@ class FaultClock:
     ends at once what is still under way; `wait_out` lets it come to its own end.
     """
 
-    def __init__(
-        self, target: Target, faults: Sequence[Fault], timetable: Timetable, t0_ns: int
-    ) -> None:
+    def __init__(self, target: Target, spans: Iterable[FaultSpan], t0_ns: int) -> None:
         self._target = target
-        self._timetable = timetable
         self._t0_ns = t0_ns
         self._no_more = threading.Event()
         self._at_once = threading.Event()
         self._under_way: set[str] = set()
         self._threads = [
             threading.Thread(target=self._carry_out, args=(own,), name=kind, daemon=True)
-            for kind, own in _by_kind(faults, timetable).items()
+            for kind, own in _by_kind(spans).items()
         ]
         self.happened: list[dict[str, Any]] = []
         """Kind, begin and end of each fault that was carried out, seconds from the opening."""
@@ -70,33 +63,30 @@ class FaultClock:
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self._t0_ns) / 1e9
 
-    def _carry_out(self, faults: Sequence[Numbered]) -> None:
+    def _carry_out(self, spans: Sequence[FaultSpan]) -> None:
         with self._target.twin() as target:
-            for number, fault in faults:
-                starts_s = max(fault.start, self._timetable.start_s)
-                if self._no_more.wait(max(0.0, starts_s - self._now_s())):
+            for span in spans:
+                if self._no_more.wait(max(0.0, span.begun_s - self._now_s())):
                     return
-                self._under_way.add(fault.kind)
+                self._under_way.add(span.fault.kind)
                 try:
-                    self._live_through(target, number, fault)
+                    self._live_through(target, span)
                 except HookError as error:
                     self.problems.append(str(error))
                 finally:
-                    self._under_way.discard(fault.kind)
+                    self._under_way.discard(span.fault.kind)
 
-    def _live_through(self, target: Target, number: int, fault: Fault) -> None:
-        target.begin_fault(number, fault)
-        happened: dict[str, Any] = {"kind": fault.kind, "begun_s": self._now_s(), "ended_s": None}
+    def _live_through(self, target: Target, span: FaultSpan) -> None:
+        target.begin_fault(span)
+        happened = {**span.to_json(), "begun_s": self._now_s(), "ended_s": None}
         self.happened.append(happened)
-        self._at_once.wait(max(0.0, fault.start + fault.duration - self._now_s()))
-        target.end_fault(number, fault)
+        self._at_once.wait(max(0.0, span.ended_s - self._now_s()))
+        target.end_fault(span)
         happened["ended_s"] = self._now_s()
 
 
-def _by_kind(faults: Sequence[Fault], timetable: Timetable) -> dict[str, list[Numbered]]:
-    """Those that fall into the sale, in the order of their time."""
-    found: dict[str, list[Numbered]] = defaultdict(list)
-    for number, fault in sorted(enumerate(faults), key=lambda pair: pair[1].start):
-        if fault.start < timetable.end_s and fault.start + fault.duration > timetable.start_s:
-            found[fault.kind].append((number, fault))
+def _by_kind(spans: Iterable[FaultSpan]) -> dict[str, list[FaultSpan]]:
+    found: dict[str, list[FaultSpan]] = defaultdict(list)
+    for span in spans:
+        found[span.fault.kind].append(span)
     return dict(found)

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
+from doorbuster.plan import FaultSpan
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.records.tables import BOOKS
-from doorbuster.scenario.faults import Fault
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
 from doorbuster_load.books import rows_of
@@ -26,7 +26,7 @@ from doorbuster_load.notes import Notes
 from doorbuster_load.performing import Performer
 from doorbuster_load.profile import jsonpath
 from doorbuster_load.profile.jsonpath import MISSING
-from doorbuster_load.profile.model import AuditHook, BookHook, Request, StockHook
+from doorbuster_load.profile.model import AuditHook, BookHook, FaultHook, Request, StockHook
 from doorbuster_load.profile.prepared import PreparedRequest
 from doorbuster_load.profile.reading import ProfileFile
 from doorbuster_load.profile.templates import names_in, text_template
@@ -163,23 +163,25 @@ class Target:
                 found[name] = rows_of(name, hook, document, HookError)
         return found
 
-    def begin_fault(self, number: int, fault: Fault) -> None:
-        """Have a fault begin; number is its place in the scenario. Raises: HookError."""
-        hook = self._hooks.faults.of(fault.kind)
-        assert hook is not None
-        self._ask_about_fault(number, fault, hook.begin)
+    def begin_fault(self, span: FaultSpan) -> None:
+        """Have a fault begin. Raises: HookError."""
+        self._ask_about_fault(span, self._fault_hook(span).begin)
 
-    def end_fault(self, number: int, fault: Fault) -> None:
+    def end_fault(self, span: FaultSpan) -> None:
         """Have a fault end. Raises: HookError."""
-        hook = self._hooks.faults.of(fault.kind)
-        assert hook is not None
-        self._ask_about_fault(number, fault, hook.end)
+        self._ask_about_fault(span, self._fault_hook(span).end)
 
-    def _ask_about_fault(self, number: int, fault: Fault, requests: Sequence[Request]) -> None:
+    def _fault_hook(self, span: FaultSpan) -> FaultHook:
+        hook = self._hooks.faults.of(span.fault.kind)
+        assert hook is not None
+        return hook
+
+    def _ask_about_fault(self, span: FaultSpan, requests: Sequence[Request]) -> None:
+        fault = span.fault
         self._variables |= {
-            "fault_number": number,
+            "fault_number": span.number,
             "fault_kind": fault.kind,
-            "fault_duration_s": fault.duration,
+            "fault_duration_s": span.ended_s - span.begun_s,
             "fault_extra_s": getattr(fault, "extra", 0.0),
             "fault_of": getattr(fault, "of", "shop"),
             "fault_answer": getattr(fault, "answer", "refuse"),

@@ -10,8 +10,8 @@ import numpy as np
 from doorbuster.measures.latency import dispatch_delay_s
 from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.run_records import RunRecords
+from doorbuster.plan import FaultSpan, Timetable, fault_spans
 from doorbuster.report.numbers import count, duration, percent
-from doorbuster.scenario.faults import Fault
 from doorbuster.verdict.checks import Bound, Check, Status, Unit
 from doorbuster.vocabulary import OUTCOMES_OF_THE_MEASUREMENT, Outcome
 
@@ -163,46 +163,40 @@ def _faults(records: RunRecords, limit_s: float) -> Check:
     if records.run.get("without_faults"):
         return _row("faults", good=True, facts={}, variant="not_applicable")
     due = _due_faults(records)
-    late_s = [(fault, _lateness_s(fault, records)) for fault in due]
+    late_s = [(span, _lateness_s(span, records)) for span in due]
     wrong = [
-        f"{fault.kind} T{fault.start:+g}s ({duration(late) if late < math.inf else '-'})"
-        for fault, late in late_s
+        f"{span.fault.kind} T{span.begun_s:+g}s ({duration(late) if late < math.inf else '-'})"
+        for span, late in late_s
         if late > limit_s
     ]
     facts = {"planned": count(len(due)), "limit": duration(limit_s), "wrong": ", ".join(wrong)}
     return _row("faults", not wrong, facts, value=len(wrong), limit=0)
 
 
-def _due_faults(records: RunRecords) -> list[Fault]:
+def _due_faults(records: RunRecords) -> list[FaultSpan]:
     """Those that somebody was still there to see."""
-    start_s, end_s = _bounds_s(records)
+    run = records.run
+    timetable = Timetable.of(
+        records.scenario,
+        load_factor=run.get("load_factor"),
+        window=run.get("window"),
+        compress=run.get("compress") or 1.0,
+    )
     done_s = records.requests.done_s[~np.isnan(records.requests.done_s)]
-    last_s = min(end_s, float(done_s.max(initial=-math.inf)))
-    return [
-        fault
-        for fault in records.scenario.faults
-        if fault.start < last_s and fault.start + fault.duration > start_s
-    ]
+    last_s = float(done_s.max(initial=-math.inf))
+    return [span for span in fault_spans(records.scenario, timetable) if span.begun_s < last_s]
 
 
-def _lateness_s(fault: Fault, records: RunRecords) -> float:
+def _lateness_s(span: FaultSpan, records: RunRecords) -> float:
     """How far the nearest one that was carried out is from the plan; infinite when none was."""
-    starts_s = max(fault.start, _bounds_s(records)[0])
     is_whole = records.run.get("status") == "complete"
     late_s = [math.inf]
     for happened in records.run.get("faults") or ():
-        if happened["kind"] == fault.kind:
-            begun_late_s = abs(happened["begun_s"] - starts_s)
+        if happened["kind"] == span.fault.kind:
+            begun_late_s = abs(happened["begun_s"] - span.begun_s)
             ended_s = math.inf if happened["ended_s"] is None else happened["ended_s"]
-            ended_late_s = abs(ended_s - fault.start - fault.duration)
-            late_s.append(max(begun_late_s, ended_late_s if is_whole else 0.0))
+            late_s.append(max(begun_late_s, abs(ended_s - span.ended_s) if is_whole else 0.0))
     return min(late_s)
-
-
-def _bounds_s(records: RunRecords) -> tuple[float, float]:
-    """First and last moment of the sale."""
-    timetable = records.run.get("timetable") or {}
-    return timetable.get("start_s", -math.inf), timetable.get("end_s", math.inf)
 
 
 def _generator(records: RunRecords) -> dict[str, Any]:
