@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test agree theory mutants controls check lint types schema lock clean
+.PHONY: help demo test agree theory mutants controls kills check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests n
 
 controls: $(STAMP) ## every way of keeping stock, broken ones too: do the detectors tell? (docs/failure-modes.md)
 	$(BIN)/python tests/controls/run.py $(ARGS)
+
+kills: $(STAMP) ## kill -9 of shop, workers and provider, 51 times in live sales: is anything lost?
+	$(BIN)/python tests/controls/kills.py $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 

@@ -62,6 +62,7 @@ def scenario_by_hand(
     channel: dict[str, Any] | None = None,
     payment_timeout: str = "1s",
     service: dict[str, Any] | None = None,
+    faults: Sequence[dict[str, Any]] = (),
 ) -> Scenario:
     """The sale of the module's docstring with changes."""
     item = {"sku": "console", "stock": stock, "price": 7, "per_account_limit": limit}
@@ -74,6 +75,7 @@ def scenario_by_hand(
     station = {"name": "web", "servers": servers, "queue_limit": queue_limit}
     steps = dict.fromkeys(("browse", "reserve", "pay"), PASSAGE)
     return build(
+        faults=list(faults),
         shop={"lock_time": "1h", "release_sweep": "1h", "items": [item], **(shop or {})},
         crowd={
             "phases": [phase],

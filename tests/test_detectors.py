@@ -15,6 +15,7 @@ from doorbuster.detectors.sale import Finding, SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, stock_of, visits_of
+from doorbuster.measures.fault_times import FaultTime
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.records.tables import CHARGES, ORDERS, REQUESTS, STOCK, VISITS
 from doorbuster.scenario import Scenario
@@ -93,6 +94,7 @@ def sale(
     stock: Rows = [],  # noqa: B006
     audit: Audit | None = None,
     slack_s: float = 0.0,
+    faults: tuple[FaultTime, ...] = (),
 ) -> SaleBooks:
     """A sale of 30 seconds; every visitor wants one console."""
     visitors = sorted({row["visitor"] for row in requests})
@@ -120,6 +122,7 @@ def sale(
         audit,
         end_s=30.0,
         slack_s=slack_s,
+        faults=faults,
     )
 
 
@@ -131,6 +134,18 @@ def rush(from_s: float, until_s: float, count: int, **changed: Any) -> Rows:
         for number, at_s in enumerate(moments)
     ]
 
+
+def storm(from_s: float, until_s: float, each_s: float) -> Rows:
+    """Ten new visitors a second, each asking so often within five seconds, all in vain."""
+    moments = np.arange(from_s, until_s, 0.1)
+    return [
+        request(1000 + number, float(at_s + wait_s), "overloaded", "browse")
+        for number, at_s in enumerate(moments)
+        for wait_s in np.arange(0, 5, each_s)
+    ]
+
+
+FROZEN = {"faults": (FaultTime("freeze", 7.0, 9.0),)}
 
 THREE_LAPSED = [lapsed(str(number), 0.0, quantity=2) for number in range(3)]
 
@@ -429,6 +444,50 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
         "queue_after_sell_out",
         "twelve seconds, while the last unit went",
         {"orders": [paid("a", 1), paid("b", 4)], "requests": [request(7, 3, took_s=12.0)]},
+        None,
+    ),
+    (
+        "late_release",
+        "a frozen shop could not sweep",
+        {"orders": [lapsed("a", 1, released_s=9.0)], **FROZEN},
+        None,
+    ),
+    (
+        "late_release",
+        "and not at once when it could",
+        {"orders": [lapsed("a", 1, released_s=10.5)], **FROZEN},
+        {"order_id": "a", "sku": "console", "expires_s": 6.0, "released_s": 10.5, "late_by_s": 1.5},
+    ),
+    (
+        "retry_storm",
+        "each asks five times, all in vain, ten seconds on end",
+        {"requests": rush(2, 7, 50) + storm(7, 29, 1.0), **FROZEN},
+        {
+            "fault": "freeze",
+            "ended_s": 9.0,
+            "from_s": 14.0,
+            "until_s": 24.0,
+            "load_times": pytest.approx(5, abs=0.1),
+            "answered_before": 1.0,
+            "answered_after": 0.0,
+        },
+    ),
+    (
+        "retry_storm",
+        "for five seconds, then all is well",
+        {"requests": rush(2, 7, 50) + storm(7, 14, 1.0) + rush(14, 29, 150), **FROZEN},
+        None,
+    ),
+    (
+        "retry_storm",
+        "nobody is answered, and nobody asks again",
+        {"requests": rush(2, 7, 50) + storm(7, 29, 5.0), **FROZEN},
+        None,
+    ),
+    (
+        "retry_storm",
+        "five times as many as before the fault",
+        {"requests": rush(2, 7, 50) + rush(7, 29, 1100, reply="overloaded"), **FROZEN},
         None,
     ),
 ]

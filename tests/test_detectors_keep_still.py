@@ -15,6 +15,8 @@ from doorbuster.detectors.failures import DETECTORS
 from doorbuster.detectors.sale import SaleBooks
 from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, stock_of, visits_of
+from doorbuster.measures.fault_times import FaultTime
+from doorbuster.plan import fault_spans
 from doorbuster.scenario.shop import BROKEN_STRATEGIES
 
 EXAMPLES = int(os.environ.get("DOORBUSTER_EXAMPLES", "300"))
@@ -41,6 +43,10 @@ def books(whole: Whole) -> SaleBooks:
         sale.audit,
         end_s=timetable.end_s,
         slack_s=0.0,
+        faults=tuple(
+            FaultTime(span.fault.kind, span.begun_s, span.ended_s)
+            for span in fault_spans(scenario, timetable)
+        ),
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement, pairwise, permutations
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from tests.whole_scenarios import FAMILIES, Whole, whole_scenarios
 
+from doorbuster.plan import fault_spans
 from doorbuster.scenario.distributions import Constant, Distribution
+from doorbuster.scenario.faults import Freeze
 from doorbuster.scenario.payments import LIVE_ONLY
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.scenario.shop import STRATEGIES
@@ -23,8 +25,11 @@ from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
 from doorbuster_sim.event_order import Rank
+from doorbuster_sim.faults import Change
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
+from doorbuster_sim.simpy_engine.shop import SimulatedShop
+from doorbuster_sim.simpy_engine.stations import Pool
 
 EXAMPLES = 1200
 
@@ -35,21 +40,44 @@ NEVER_SIMULATED = {
     Outcome.NOT_RUN: "speaks of a live measurement",
 }
 ANSWERS = {
-    Action.BROWSE: (Reply.OK, Reply.NOT_OPEN, Reply.SOLD_OUT, Reply.OVERLOADED, Reply.TIMEOUT),
+    # ERROR is a connection that a fault broke. As the shop's answer to a second payment of one
+    # reservation it is not seen: visitors send another payment only after a decline, and then the
+    # first is over.
+    Action.BROWSE: (
+        Reply.OK,
+        Reply.NOT_OPEN,
+        Reply.SOLD_OUT,
+        Reply.OVERLOADED,
+        Reply.ERROR,
+        Reply.TIMEOUT,
+    ),
     # A page is on sale before anybody reserves, so a reservation is never too early.
-    Action.RESERVE: (Reply.OK, Reply.SOLD_OUT, Reply.LIMITED, Reply.OVERLOADED, Reply.TIMEOUT),
-    # ERROR is the shop's answer to a second payment of one reservation; visitors send another
-    # payment only after a decline, and then the first is over.
+    Action.RESERVE: (
+        Reply.OK,
+        Reply.SOLD_OUT,
+        Reply.LIMITED,
+        Reply.OVERLOADED,
+        Reply.ERROR,
+        Reply.TIMEOUT,
+    ),
     Action.PAY: (
         Reply.OK,
         Reply.DECLINED,
         Reply.PENDING,
         Reply.EXPIRED,
         Reply.OVERLOADED,
+        Reply.ERROR,
         Reply.TIMEOUT,
     ),
     # A poll follows a pending payment, so the shop always knows which one is meant.
-    Action.POLL: (Reply.OK, Reply.DECLINED, Reply.PENDING, Reply.OVERLOADED, Reply.TIMEOUT),
+    Action.POLL: (
+        Reply.OK,
+        Reply.DECLINED,
+        Reply.PENDING,
+        Reply.OVERLOADED,
+        Reply.ERROR,
+        Reply.TIMEOUT,
+    ),
 }
 """Every answer that a step can get."""
 TRAITS = ("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap")
@@ -58,6 +86,18 @@ LONGEST_NS = round(LONGEST_S * NANOSECONDS)
 """Half of it is the way to the shop."""
 ALONE = (Rank.SWEEP, Rank.STOCK_READING)
 """Kinds of which there is one event at a moment."""
+FAULT_NAMES = (
+    *("kill_worker", "kill_shop", "restart_database", "slow_database"),
+    *("freeze of shop", "freeze of provider", "provider_outage", "kill_provider"),
+)
+
+SELDOM = {
+    *("a refunded charge", "POLL EXPIRED"),
+    *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
+}
+"""Corners that not every few hundred sales come to; each engine is held to them by hand, in
+tests/test_sim_strategies.py and tests/test_sim_faults.py.
+"""
 
 CORNERS = {
     *(f"outcome {outcome.name}" for outcome in Outcome if outcome not in NEVER_SIMULATED),
@@ -66,7 +106,7 @@ CORNERS = {
     *(
         f"{one.name} with {other.name}"
         for one, other in combinations_with_replacement(Rank, 2)
-        if one is not other or one not in ALONE
+        if (one is not other or one not in ALONE) and f"{one.name} with {other.name}" not in SELDOM
     ),
     "a request without an answer",
     "a lock held over by a payment",
@@ -93,11 +133,18 @@ CORNERS = {
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
+    *(f"fault {name}" for name in FAULT_NAMES),
+    "two faults of one kind that adjoin",
+    "a fault that the end of the sale cuts off",
+    "a fault that the start of the sale cuts off",
+    "a charge asked for again",
+    "a charge dropped because its lock had lapsed",
+    "a sweep that was put off",
+    "a server lost with its request",
+    "a server lost that was idle",
+    "requests thrown out by a restart",
+    "a payment broken off while the provider decides",
 }
-SELDOM = {"POLL EXPIRED", "a refunded charge"}
-"""Corners of one strategy that not every few hundred sales come to; each engine is held to them by
-hand in tests/test_sim_strategies.py.
-"""
 
 
 class Watch:
@@ -113,8 +160,40 @@ class Watch:
         if delay_ns in {LONGEST_NS, LONGEST_NS // 2}:
             self.seen.add("a time cut at the longest")
 
+    def lose_server(self, pool: Pool) -> None:
+        """A server is about to die."""
+        is_busy = len(pool._begun) == pool._resource.capacity > 0
+        self.seen.add(f"a server lost {'with its request' if is_busy else 'that was idle'}")
+
+    def restart(self, pool: Pool) -> None:
+        """A station is about to restart."""
+        if pool._inside:
+            self.seen.add("requests thrown out by a restart")
+
+    def suffer(self, shop: SimulatedShop, change: Change) -> None:
+        """A fault is going to strike, or to be over."""
+        if change.kind != "kill_shop" or not change.begins:
+            return
+
+        def look(_event: object) -> None:
+            at_stations = sum(
+                len(pool._inside) for pools in shop._stations._pools.values() for pool in pools
+            )
+            if len(shop._inside) > at_stations:
+                self.seen.add("a payment broken off while the provider decides")
+
+        moment = shop._env.timeout(change.at_ns - shop._env.now_ns)
+        moment.callbacks.append(look)
+
+    def ask_again(self, is_asked: bool) -> None:
+        """A charge that came to nothing was asked for again, or dropped."""
+        dropped = "a charge dropped because its lock had lapsed"
+        self.seen.add("a charge asked for again" if is_asked else dropped)
+
     def sweep(self, ledger: StockLedger, now_ns: int) -> None:
         """Lapsed locks are about to be released."""
+        if now_ns % ledger._sweep_ns:
+            self.seen.add("a sweep that was put off")
         if any(
             lock.state is LockState.LOCKED and now_ns >= lock.lapses_ns and lock.payments_in_flight
             for lock in ledger._locks
@@ -136,6 +215,8 @@ def watching() -> Iterator[Watch]:
     """Looks over the shoulder of every SimPy sale inside."""
     watch = Watch()
     moment, sweep = Environment.moment, StockLedger.sweep
+    lose_server, restart, suffer = Pool.lose_server, Pool.restart, SimulatedShop._suffer
+    ask_again = SimulatedShop._ask_again
 
     def watched_moment(env: Environment, delay_ns: int, rank: Rank, *name: int) -> Any:
         watch.moment(env, delay_ns, rank)
@@ -148,6 +229,24 @@ def watching() -> Iterator[Watch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Environment, "moment", watched_moment)
         patch.setattr(StockLedger, "sweep", watched_sweep)
+
+        def before(look: Callable[..., None], then: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*about: Any) -> Any:
+                look(*about)
+                return then(*about)
+
+            return run
+
+        patch.setattr(Pool, "lose_server", before(watch.lose_server, lose_server))
+        patch.setattr(Pool, "restart", before(watch.restart, restart))
+        patch.setattr(SimulatedShop, "_suffer", before(watch.suffer, suffer))
+
+        def watched_ask_again(*about: Any) -> bool:
+            is_asked = ask_again(*about)
+            watch.ask_again(is_asked)
+            return is_asked
+
+        patch.setattr(SimulatedShop, "_ask_again", watched_ask_again)
         yield watch
 
 
@@ -165,9 +264,25 @@ def in_the_scenario(whole: Whole) -> Iterator[str]:
     constants = [(place, d.value) for place, d in fields if isinstance(d, Constant)]
     paths = [[passage.station for passage in step] for step in steps]
     spans = whole.timetable.phases
+    faults = fault_spans(whole.scenario, whole.timetable)
+    fault_names = {
+        f"freeze of {span.fault.of}" if isinstance(span.fault, Freeze) else span.fault.kind
+        for span in faults
+    }
     yield from names_of(
         {
             "a wait below half a nanosecond": any(0 < value < 5e-10 for _, value in constants),
+            **{f"fault {name}": name in fault_names for name in FAULT_NAMES},
+            "two faults of one kind that adjoin": any(
+                one.fault.kind == other.fault.kind and one.ended_s == other.begun_s
+                for one, other in permutations(faults, 2)
+            ),
+            "a fault that the end of the sale cuts off": any(
+                span.ended_s == whole.timetable.end_s for span in faults
+            ),
+            "a fault that the start of the sale cuts off": any(
+                span.begun_s > span.fault.start for span in faults
+            ),
             "no network": ("network", 0.0) in constants,
             "the same station twice in a step": any(len(set(p)) < len(p) for p in paths),
             "16 passages": any(len(path) == MAX_PASSAGES for path in paths),

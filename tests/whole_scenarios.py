@@ -396,6 +396,72 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
 
 
+FAULTS = (
+    "kill_worker",
+    "kill_shop",
+    "restart_database",
+    "slow_database",
+    "freeze",
+    "freeze",
+    "provider_outage",
+    "kill_provider",
+)
+
+
+def _let_payments_last(pen: _Pen, draft: Mapping) -> None:
+    """Providers so slow that faults strike whoever waits for them, or asks for them meanwhile."""
+    draft["payments"]["timeout"] = pen.ticks(5, 2, 3, 8)
+    draft["crowd"]["drain"] = pen.ticks(100, 400)
+    for channel in draft["payments"]["channels"]:
+        channel["latency"] = pen.ticks(13, 8, 20, 40)
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, unpaid_fraction=0.0, payment_time=pen.ticks(0, 1, 2))
+        persona.update(request_timeout=pen.ticks(1000), poll_gap=pen.ticks(1, 0, 2), poll_limit=5)
+        persona.update(think_time=pen.ticks(0, 0, 1), refresh_gap=pen.ticks(1, 2), retry_limit=3)
+    pen.new_page()
+    for item in draft["shop"]["items"]:
+        item["stock"] = pen.pick((1000, 20, 8))
+    at_once = [{"station": "web", "time": Ns(0.4)}]
+    draft["service"].update(
+        network=pen.ticks(0, 0, 1), browse=at_once, reserve=at_once, pay=at_once, poll=at_once
+    )
+    draft["service"]["stations"][0].update(servers=pen.pick((100, 8)), queue_limit=2048)
+    pen.new_page()
+
+
+def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
+    """None, or one to six, near the beginning; those of one kind never overlap, and may adjoin."""
+    pen.new_page()
+    if pen.pick((True, False)):
+        return []
+    kinds = FAULTS
+    if pen.pick((False, True, False)):
+        _let_payments_last(pen, draft)
+        kinds = (*FAULTS[4:], "kill_shop", "kill_shop")
+    names = [station["name"] for station in draft["service"]["stations"]]
+    first_ns = float(min(phase["start"] for phase in draft["crowd"]["phases"]))
+    over_ns: dict[str, float] = {}
+    faults = []
+    for _ in range(pen.pick((1, 2, 3, 6))):
+        kind = pen.pick(kinds)
+        # The first may begin before the crowd, and where there is much to pay for, during that.
+        waits = (2, 1, 0, 3, 5, 8, 13, 20, 30) + ((0, 0, 0) if kind in over_ns else (-2,))
+        start_ns = over_ns.get(kind, first_ns) + pen.ticks(*waits)
+        duration_ns = pen.ticks(2, 1, 3, 5, 20, 0.4)
+        over_ns[kind] = start_ns + duration_ns
+        fault = {"kind": kind, "start": Ns(start_ns), "duration": Ns(duration_ns)}
+        if kind in {"kill_worker", "restart_database", "slow_database"}:
+            fault["station"] = pen.pick((None, *names))
+        if kind == "slow_database":
+            fault["extra"] = pen.ticks(1, 2, 5, 0.4)
+        elif kind == "freeze":
+            fault["of"] = pen.pick(("shop", "provider"))
+        elif kind == "provider_outage":
+            fault["answer"] = pen.pick(("refuse", "hang"))
+        faults.append(fault)
+    return faults
+
+
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     """No window, or one from the start of a phase to the end or the middle of a later one."""
     pen.new_page()
@@ -449,6 +515,7 @@ def whole_scenarios(
     """
     pen = _Pen(draw, style)
     draft = draft_of(pen, strategies)
+    draft["faults"] = _faults(pen, draft)
     window = _window(pen, draft["crowd"]["phases"])
     seed = draw(st.integers(0, 2**63 - 1))
     system_seed = draw(st.none() | st.integers(0, 2**63 - 1))

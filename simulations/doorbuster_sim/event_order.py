@@ -5,10 +5,12 @@ is made of three names, compared one after the other:
 
 1. the rank of the event's kind, below;
 2. the visitor it belongs to, by number in the plan;
-3. the number of the visitor's request, or of the logical payment for PROVIDER_ANSWER.
+3. the number of the visitor's request, or of the logical payment for PROVIDER_ANSWER, or of the
+   fault in the scenario.
 
 No two pending events share all three, so neither engine has a choice, and none of the three
-depends on when an event was scheduled. What an event causes without delay (a freed server takes
+depends on when an event was scheduled. Faults that only put something off (`faults.py`) are no
+events: they move those of others. What an event causes without delay (a freed server takes
 the next in line, a stock decision) happens inside it, before the next event.
 """
 
@@ -22,15 +24,17 @@ from doorbuster.compiling import inlined
 class Rank(IntEnum):
     """Kinds of events in the order in which they happen at one moment."""
 
-    SWEEP = 1  # lapsed locks come back before anybody asks for them
-    PROVIDER_ANSWER = 2  # a payment decided at the deadline is decided
-    PAYMENT_TIMEOUT = 3  # the shop stops waiting for the provider
-    SERVED = 4  # servers are free before the next request joins
-    REACH_SHOP = 5
-    REACH_VISITOR = 6  # an answer at the deadline is an answer
-    REQUEST_TIMEOUT = 7  # the visitor stops waiting
-    SEND = 8  # a visitor arrives, or acts after a wait
-    STOCK_READING = 9  # sees all that happened up to its moment
+    FAULT_OVER = 1  # what adjoins begins on a shop that is well
+    FAULT_BEGINS = 2  # hits what was there before its moment, and meets all that comes in it
+    SWEEP = 3  # lapsed locks come back before anybody asks for them
+    PROVIDER_ANSWER = 4  # a payment decided at the deadline is decided
+    PAYMENT_TIMEOUT = 5  # the shop stops waiting for the provider
+    SERVED = 6  # servers are free before the next request joins
+    REACH_SHOP = 7
+    REACH_VISITOR = 8  # an answer at the deadline is an answer
+    REQUEST_TIMEOUT = 9  # the visitor stops waiting
+    SEND = 10  # a visitor arrives, or acts after a wait
+    STOCK_READING = 11  # sees all that happened up to its moment
 
 
 VISITOR_BITS, NUMBER_BITS = 39, 20

@@ -16,6 +16,7 @@ from doorbuster.detectors import (
     queue_after_sell_out,
     release_stampede,
     repeated_callback,
+    retry_storm,
     stock_drift,
     stock_leak,
     zombie_sold_out,
@@ -37,6 +38,7 @@ DETECTORS: dict[str, Callable[[SaleBooks], Finding]] = {
     "release_stampede": release_stampede.detect,
     "hot_row": hot_row.detect,
     "queue_after_sell_out": queue_after_sell_out.detect,
+    "retry_storm": retry_storm.detect,
 }
 """In the order in which they are read: stock first, then money, then what it costs buyers."""
 
@@ -48,6 +50,7 @@ TOLD_BY_VISITORS = frozenset(
         "release_stampede",
         "hot_row",
         "queue_after_sell_out",
+        "retry_storm",
     }
 )
 """Failures that only the requests of visitors show, so that a void measurement voids them, too."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
+from doorbuster.measures.columns import Floats
+from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
@@ -21,7 +23,8 @@ def detect(sale: SaleBooks) -> Finding:
     given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
     is_live = sale.slack_s > 0
     held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)
-    due_s = np.maximum(orders.expires_s, held_until_s) + sale.scenario.shop.release_sweep
+    due_s = _put_off(sale, np.maximum(orders.expires_s, held_until_s))
+    due_s = _put_off(sale, due_s + sale.scenario.shop.release_sweep)
     grace_s = sale.slack_s + (BATCH_S if is_live else 0.0)
     late = lapsed & np.isnan(orders.sold_s) & (given_back_s > due_s + grace_s + 1e-6)
     offences: list[Evidence] = [
@@ -37,6 +40,19 @@ def detect(sale: SaleBooks) -> Finding:
         for place in np.flatnonzero(late)
     ]
     return Finding.of(offences)
+
+
+def _put_off(sale: SaleBooks, moments_s: Floats) -> Floats:
+    """Each moment, or the end of the faults that it falls into.
+
+    A shop that is dead or frozen does not sweep, and a lock may be held by a charge that nobody
+    has heard of yet.
+    """
+    for fault in sale.faults:
+        if fault.kind in STOPS_SHOP + STOPS_CHARGES:
+            inside = (moments_s >= fault.begun_s - 1e-6) & (moments_s < fault.ended_s)
+            moments_s = np.where(inside, fault.ended_s, moments_s)
+    return moments_s
 
 
 def _held_until_s(sale: SaleBooks) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import Charges, Orders
 from doorbuster.measures.columns import STEPS, Integers, Mask, Requests, Stock, Visits
+from doorbuster.measures.fault_times import FaultTime
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
@@ -33,6 +34,7 @@ class SaleBooks:
     """One replication of a sale: what visitors saw, what the target says, what the provider says.
 
     end_s: when the target was asked, seconds from T0. slack_s: how far clocks may be apart.
+    faults: what was broken meanwhile, by its beginning.
     """
 
     scenario: Scenario
@@ -44,6 +46,7 @@ class SaleBooks:
     audit: Audit | None
     end_s: float
     slack_s: float
+    faults: tuple[FaultTime, ...] = ()
 
     @cached_property
     def free_units(self) -> list[FreeUnits]:

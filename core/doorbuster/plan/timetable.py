@@ -45,6 +45,8 @@ class Timetable:
     end_s: float
     load_factor: float
     """Multiple of the normal load; where the scenario gives an absolute peak, the implied one."""
+    compress: float = 1.0
+    """What the times of the scenario were divided by."""
 
     @classmethod
     def of(
@@ -88,7 +90,8 @@ class Timetable:
             message = "the timetable holds no arrivals; take another window or a higher load factor"
             raise WindowError(message)
         last_s = spans[-1][2]
-        return cls(times, rates, areas, spans, spans[0][1], last_s, last_s + crowd.drain, factor)
+        end_s = last_s + crowd.drain
+        return cls(times, rates, areas, spans, spans[0][1], last_s, end_s, factor, compress)
 
     @property
     def expected_visitors(self) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from doorbuster.deciding import behaviour_hash
-from doorbuster.plan import Plan, Timetable
+from doorbuster.plan import Plan, Timetable, fault_spans
 from doorbuster.records.run_folder import World, machine_facts, text_hash
 from doorbuster.scenario.reading import ScenarioFile
 
@@ -38,8 +38,10 @@ def run_facts(
 ) -> dict[str, Any]:
     """What run.json says about every run, simulated or live.
 
-    plan: None where it is made while it runs; its hash and size are then told at the end.
+    plan: None where it is made while it runs; its hash and size are then told at the end. Live,
+    the faults are told by who made them happen, as measured.
     """
+    spans = fault_spans(file.scenario, timetable) if world == "sim" else []
     return {
         "status": "running",
         "world": world,
@@ -60,6 +62,7 @@ def run_facts(
             "end_s": timetable.end_s,
             "phases": timetable.phases,
         },
+        "faults": [span.to_json() for span in spans],
         "replications": 1,
         **machine_facts(),
     }

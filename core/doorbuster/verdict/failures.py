@@ -8,6 +8,7 @@ from typing import Any
 from doorbuster.detectors.failures import DETECTORS, TOLD_BY_VISITORS, failures_of
 from doorbuster.detectors.sale import LIVE_SLACK_S, Finding, SaleBooks
 from doorbuster.measures.books import take_books
+from doorbuster.measures.fault_times import fault_times_of
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.report.numbers import count
 from doorbuster.verdict.checks import Check, Status
@@ -39,6 +40,7 @@ def books_of(records: RunRecords, replication: int) -> SaleBooks:
         audit=audits[replication] if replication < len(audits) else None,
         end_s=float(records.run.get("books_read_s", records.end_s)),
         slack_s=LIVE_SLACK_S if records.world == "live" else 0.0,
+        faults=fault_times_of(records.run),
     )
 
 

@@ -28,7 +28,8 @@ def write_books(world: Record, visit: int) -> None:
         reservation = reservation_at(world, reservation)["next"]
     payment = visit_at(world, visit)["payment"]
     while payment != NOBODY:
-        _write_charge(world, visit, payment)
+        if not payment_at(world, payment)["is_unheard"]:
+            _write_charge(world, visit, payment)
         payment = payment_at(world, payment)["next"]
 
 

@@ -61,7 +61,7 @@ class Memory:
         record = self._record
         record["start_ns"] = record["now_ns"] = record["next_reading_ns"] = start_ns
         record["end_ns"], record["bucket_bits"] = end_ns, bucket_bits
-        record["deadline_bound_ns"] = NEVER_NS
+        record["deadline_bound_ns"] = record["swept_ns"] = NEVER_NS
         stretches = ((end_ns - start_ns) >> (bucket_bits + FINE_BITS)) + 1
         self._put("coarse", np.full(stretches, NOBODY, ARRAYS["coarse"]))
 
@@ -115,6 +115,14 @@ class Memory:
                 self._double(name, 0)
         if record["account_count"] > len(self._arrays["accounts"]) // 2:
             self._double_accounts()
+
+    def make_room_for_events(self, count: int) -> None:
+        """Grow the calendar until so many more events fit in."""
+        record = self.record
+        pending = record["fine_count"] + record["later_count"] + record["near_count"]
+        while len(self._arrays["events"]) - pending < count:
+            self._double("events", record["events_used"])
+            self._double("near", record["near_count"])
 
     def _put(self, name: str, array: Array) -> None:
         self._arrays[name] = array

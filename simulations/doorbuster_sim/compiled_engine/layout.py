@@ -42,14 +42,17 @@ VISIT = _records(
 """A visitor who is there, or whom the shop still remembers. Everything of one visitor together."""
 
 REQUEST = _records(
-    i8="visitor service_ns way_back_ns seen",
+    i8="visitor service_ns way_back_ns seen begun_ns",
     i4="next visit number action channel logical_attempt reserving_attempt passage pool reply "
-    "awaits_payment repeats",
+    "awaits_payment repeats place",
 )
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue.
 
-seen: what its look tells the stock decision, or the units that it took from the counter.
+seen: what its look tells the stock decision, or the units that it took from the counter. place:
+OUTSIDE, WAITS or IS_SERVED; begun_ns: since when it is served.
 """
+OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
+"""Where a request is, as seen from the stations."""
 
 RESERVATION = _records(
     i8="lapses_ns reserved_ns released_ns sold_ns",
@@ -59,9 +62,12 @@ RESERVATION = _records(
 
 PAYMENT = _records(
     i8="decided_ns asked_ns",
-    i4="next visit attempt reply approved reservation first_waiting channel",
+    i4="next visit attempt reply approved reservation first_waiting channel is_unheard",
 )
-"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word."""
+"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word.
+
+is_unheard: the provider does not know it; decided_ns is then when it may be asked again.
+"""
 
 POOL = _records(
     i8="servers queue_limit present first_waiting last_waiting busy_ns max_queue refused"
@@ -132,7 +138,7 @@ next sweep may find past their time.
 
 WORLD = _records(
     i8=" ".join(f"{name} {name}_room" for name in ARRAYS)
-    + " start_ns end_ns now_ns deadline_bound_ns next_sweep_ns next_reading_ns "
+    + " start_ns end_ns stop_ns now_ns deadline_bound_ns next_sweep_ns next_reading_ns "
     # records: ever used, first freed, in use
     "visits_used visits_free visits_live requests_used requests_free requests_live "
     "reservations_used reservations_free reservations_live "
@@ -144,19 +150,27 @@ WORLD = _records(
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
-    "is_broken is_guarded",
+    "is_broken is_guarded is_dead swept_ns",
 )
-"""The whole changing world in one record: addresses and lengths of its arrays, clock, counts."""
+"""The whole changing world in one record: addresses and lengths of its arrays, clock, counts.
+
+stop_ns: the end of the sale, or before it the next moment at which a fault strikes or is over.
+swept_ns: the last sweep.
+"""
 
 STEP = _records(i8="first_passage passage_count look_passage")
 """look_passage: before which passage a request looks at the stock; NOBODY where it does not."""
-PASSAGE = _records(i8="first_pool per_item time_row")
+PASSAGE = _records(i8="first_pool per_item time_row station")
 """A stay at a station. `per_item`: 1 where each item has a pool of its own, else 0."""
 
 MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns"
+    "payment_timeout_ns "
+    # faults: addresses of stretches
+    "frozen still restarts deaf unheard apart slow"
 )
 """What does not change during a sale: addresses of its tables, and settings."""
+STRETCHES = ("frozen", "still", "restarts", "deaf", "unheard", "apart", "slow")
+"""Of MODEL and of `faults.Faults`."""

@@ -18,7 +18,7 @@ from doorbuster_sim.compiled_engine.calendar import (
     pop_near,
 )
 from doorbuster_sim.compiled_engine.keeping import note_holding
-from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, OUTSIDE, Record
 from doorbuster_sim.compiled_engine.ledger import sweep
 from doorbuster_sim.compiled_engine.places import (
     item_at,
@@ -26,13 +26,15 @@ from doorbuster_sim.compiled_engine.places import (
     lane_of,
     near_of,
     planned_at,
+    request_at,
     stock_row_at,
+    stretches_at,
     visit_at,
 )
 from doorbuster_sim.compiled_engine.shop import (
-    enter_station,
     hear_provider,
     leave_station,
+    reach_shop,
     stop_waiting,
 )
 from doorbuster_sim.compiled_engine.visits import (
@@ -47,6 +49,7 @@ from doorbuster_sim.compiled_engine.visits import (
     write_visit,
 )
 from doorbuster_sim.event_order import RANK_SHIFT, Rank, event_order
+from doorbuster_sim.faults import next_sweep, put_off
 from doorbuster_sim.tables import ABSENT_NS
 
 CALL_EVENTS = 1_000_000
@@ -58,7 +61,7 @@ EVENTS_EACH = 4
 class Pause(IntEnum):
     """Why the loop came back."""
 
-    END = 0  # the sale is over
+    END = 0  # the sale is over, or a fault strikes or is over: world["stop_ns"] tells
     MORE = 1  # CALL_EVENTS were handled; call again
     CROWD = 2  # the block of visitors is used up
     ROOM = 3  # some array has little room left
@@ -126,7 +129,7 @@ def run(model: Record, world: Record, is_last_block: bool) -> int:
 
 @inlined
 def _happen(model: Record, world: Record) -> bool:
-    """Handle the next event; False when there is none before the end of the sale."""
+    """Handle the next event; False when there is none before the next stop."""
     time_ns, order, source = NEVER_NS, 0, _FROM_ALARM
     for lane in range(2):
         ends = lane_at(world, lane)
@@ -147,12 +150,12 @@ def _happen(model: Record, world: Record) -> bool:
         handled = _ring_alarm(model, world, time_ns, order)
         if handled:
             return handled > 0
-    if time_ns >= world["end_ns"]:
+    if time_ns >= world["stop_ns"]:
         return False
     world["now_ns"] = time_ns
     world["event_count"] += 1
     if source == TO_SHOP:
-        enter_station(model, world, pop_lane(world, TO_SHOP))
+        reach_shop(model, world, pop_lane(world, TO_SHOP))
     elif source == TO_VISITOR:
         hear(model, world, pop_lane(world, TO_VISITOR))
     else:
@@ -164,11 +167,16 @@ def _happen(model: Record, world: Record) -> bool:
 def _handle(model: Record, world: Record, payload: int, order: int) -> None:
     rank = order >> RANK_SHIFT
     if rank == _SERVED:
-        leave_station(model, world, payload)
+        # A fault may have struck the request down, whose record another one may have by now.
+        entry = request_at(world, payload)
+        name_order = event_order(_SERVED, entry["visitor"], entry["number"])
+        if entry["place"] == IS_SERVED and name_order == order:
+            entry["place"] = OUTSIDE
+            leave_station(model, world, payload)
     elif rank == _SEND:
         send(model, world, payload)
     elif rank == _REACH_SHOP:
-        enter_station(model, world, payload)
+        reach_shop(model, world, payload)
     elif rank == _REACH_VISITOR:
         hear(model, world, payload)
     elif rank == _PROVIDER_ANSWER:
@@ -206,7 +214,7 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
     """Handle an arrival, sweep, reading or deadline if it is the first of all.
 
     time_ns, order: the first of the other events. Returns 0 when that one comes first, -1 when
-    the sale is over, else 1.
+    it comes after the next stop, else 1.
     """
     rank, visit = 0, _find_deadline(world)
     if visit != NOBODY:
@@ -227,7 +235,7 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
             rank, time_ns, order = _SEND, at_ns, at_order
     if rank == 0:
         return 0
-    if time_ns >= world["end_ns"]:
+    if time_ns >= world["stop_ns"]:
         return -1
     world["now_ns"] = time_ns
     world["event_count"] += 1
@@ -235,7 +243,8 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
         world["next_arrival"] += 1
         arrive(model, world, row)
     elif rank == _SWEEP:
-        world["next_sweep_ns"] += model["sweep_ns"]
+        world["next_sweep_ns"] = sweep_after(model, time_ns)
+        world["swept_ns"] = time_ns
         sweep(model, world)
     elif rank == _STOCK_READING:
         world["next_reading_ns"] += STOCK_READING_NS
@@ -243,6 +252,13 @@ def _ring_alarm(model: Record, world: Record, time_ns: int, order: int) -> int:
     else:
         give_up_waiting(model, world, visit)
     return 1
+
+
+@compilable
+def sweep_after(model: Record, now_ns: int) -> int:
+    """The moment of the next sweep after a moment."""
+    due_ns = next_sweep(stretches_at(model["restarts"]), model["sweep_ns"], now_ns)
+    return put_off(stretches_at(model["still"]), due_ns)
 
 
 @compilable

@@ -22,9 +22,11 @@ from doorbuster_sim.compiled_engine.layout import (
     PASSAGE,
     POOL,
     STEP,
+    STRETCHES,
     Record,
     Records,
 )
+from doorbuster_sim.faults import Faults
 from doorbuster_sim.strategies import LOOKS_BEFORE, code_of
 from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
 
@@ -34,7 +36,7 @@ _to_ns = plain(clock.to_ns)
 class ModelMemory:
     """Owns the tables of a scenario; `record` holds their addresses, for compiled functions."""
 
-    def __init__(self, scenario: Scenario, seed: int, system_seed: int) -> None:
+    def __init__(self, scenario: Scenario, faults: Faults, seed: int, system_seed: int) -> None:
         self._record = np.zeros(1, MODEL)
         self._arrays: list[NDArray[Any]] = []
         record, service = self.record, scenario.service
@@ -61,6 +63,7 @@ class ModelMemory:
             channels=provider.channels,
             provider_rows=provider.distributions.rows,
             provider_knots=provider.distributions.knots,
+            **{name: np.array(getattr(faults, name), np.int64) for name in STRETCHES},
         )
 
     @property
@@ -88,16 +91,23 @@ def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Rec
     first_pools = [0, *accumulate(pool_counts)]
     names = [station.name for station in service.stations]
     steps = np.zeros(len(Action), STEP)
-    rows: list[tuple[int, bool, int]] = []
+    rows: list[tuple[int, bool, int, int]] = []
     for action, passages in by_action.items():
         steps[action] = len(rows), len(passages), NOBODY
         for passage in passages:
             station = names.index(passage.station)
             per_item = service.stations[station].per_item
-            rows.append((first_pools[station], per_item, book.add(passage.time)))
+            rows.append((first_pools[station], per_item, book.add(passage.time), station))
     if code_of(scenario.shop.strategy) in LOOKS_BEFORE:
         steps[Action.RESERVE]["look_passage"] = len(service.reserve) - 1
     return steps, np.array(rows, PASSAGE)
+
+
+def pool_range(scenario: Scenario, station: int) -> tuple[int, int]:
+    """The first pool of the station at a place in the scenario, and the one after its last."""
+    item_count = len(scenario.skus)
+    counts = [item_count if entry.per_item else 1 for entry in scenario.service.stations]
+    return sum(counts[:station]), sum(counts[: station + 1])
 
 
 def pools_of(scenario: Scenario) -> Records:

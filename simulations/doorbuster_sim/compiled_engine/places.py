@@ -218,6 +218,12 @@ def passage_at(model: Record, passage: int) -> Record:
 
 
 @inlined
+def stretches_at(address: int) -> Any:
+    """The stretches of a fault, whose address stands in the model."""
+    return carray(_pointer(address), (_LONG,), np.int64)
+
+
+@inlined
 def _tables(rows: int, knots: int) -> DistributionTables:
     return DistributionTables(
         carray(_pointer(rows), (_LONG,), DISTRIBUTION_DTYPE),

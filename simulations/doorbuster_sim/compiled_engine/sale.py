@@ -18,14 +18,24 @@ from doorbuster_sim.compiled_engine.calendar import bucket_bits_for
 from doorbuster_sim.compiled_engine.growth import Memory
 from doorbuster_sim.compiled_engine.layout import PLANNED, Record, Records
 from doorbuster_sim.compiled_engine.ledger import count_overdue
-from doorbuster_sim.compiled_engine.loop import Pause, close, read_stock, run
+from doorbuster_sim.compiled_engine.loop import Pause, close, read_stock, run, sweep_after
 from doorbuster_sim.compiled_engine.model import (
     ModelMemory,
     buckets_of,
     items_of,
+    pool_range,
     pools_of,
     timeouts_of,
 )
+from doorbuster_sim.compiled_engine.striking import (
+    kill_shop,
+    lose_servers,
+    regain_servers,
+    restart_station,
+    restore_shop,
+    resume_station,
+)
+from doorbuster_sim.faults import Change, Faults
 from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.tables import StockColumns
 
@@ -64,7 +74,9 @@ class CompiledSale:
             raise ValueError(message)
         self._scenario = scenario
         self._sink = sink
-        self._model = ModelMemory(scenario, seed, system_seed)
+        faults = Faults.of(scenario, timetable)
+        self._changes = faults.changes[::-1]
+        self._model = ModelMemory(scenario, faults, seed, system_seed)
         self._memory = Memory(
             items_of(scenario), buckets_of(scenario), pools_of(scenario), timeouts_of(scenario)
         )
@@ -73,9 +85,8 @@ class CompiledSale:
         self._span_ns = end_ns - start_ns
         events_per_s = timetable.peak_rate_per_s * _EVENTS_A_VISITOR
         self._memory.set_clock(start_ns, end_ns, bucket_bits_for(events_per_s, self._span_ns))
-        sweep_ns = self._model.record["sweep_ns"]
-        # At the opening and at whole multiples of the sweep after it.
-        self._world["next_sweep_ns"] = 0 if start_ns <= 0 else start_ns + -start_ns % sweep_ns
+        self._world["next_sweep_ns"] = sweep_after(self._model.record, start_ns - 1)
+        self._set_stop()
 
     @property
     def _world(self) -> Record:
@@ -85,8 +96,10 @@ class CompiledSale:
         """From the first arrival to the end of the sale."""
         world, following = self._world, _with_last(blocks)
         is_last = self._take_block(following)
-        while (pause := run(self._model.record, world, is_last)) != Pause.END:
-            if pause == Pause.CROWD:
+        while (pause := run(self._model.record, world, is_last)) != Pause.END or self._changes:
+            if pause == Pause.END:
+                self._change()
+            elif pause == Pause.CROWD:
                 is_last = self._take_block(following)
             elif pause == Pause.ROOM:
                 self._hand_on()
@@ -95,6 +108,38 @@ class CompiledSale:
                 progress(int(world["now_ns"]) / clock.NANOSECONDS)
             self._check()
         self._close()
+
+    def _set_stop(self) -> None:
+        """To the next moment at which a fault strikes or is over, or to the end."""
+        at_ns = self._changes[-1].at_ns if self._changes else self._world["end_ns"]
+        self._world["stop_ns"] = min(at_ns, self._world["end_ns"])
+
+    def _change(self) -> None:
+        """The next fault strikes or is over: before anything else of its moment."""
+        change, world = self._changes.pop(), self._world
+        if change.at_ns < world["end_ns"]:
+            world["now_ns"] = change.at_ns
+            causes_at_most = int(world["requests_live"]) + int(world["pools_room"])
+            self._memory.make_room_for_events(causes_at_most)
+            self._carry_out(change)
+        self._set_stop()
+
+    def _carry_out(self, change: Change) -> None:
+        model, world = self._model.record, self._world
+        first, end = pool_range(self._scenario, change.station)
+        match change.kind, change.begins:
+            case "kill_shop", True:
+                kill_shop(model, world)
+            case "kill_shop", False:
+                restore_shop(world)
+            case "kill_worker", True:
+                lose_servers(model, world, first, end)
+            case "kill_worker", False:
+                regain_servers(model, world, first, end)
+            case "restart_database", True:
+                restart_station(model, world, first, end)
+            case "restart_database", False:
+                resume_station(world, first, end)
 
     def _take_block(self, blocks: Iterator[tuple[Plan, bool]]) -> bool:
         """Put the next visitors in place; returns whether they are the last ones."""
@@ -111,7 +156,8 @@ class CompiledSale:
         self._hand_on()
         self._memory.make_room()
         read_stock(world)
-        count_overdue(world, int(world["end_ns"] - self._model.record["sweep_ns"] - 1))
+        overdue_ns = min(world["end_ns"] - self._model.record["sweep_ns"], world["swept_ns"]) - 1
+        count_overdue(world, int(overdue_ns))
         while close(world) != Pause.END:
             self._hand_on()
         self._hand_on()

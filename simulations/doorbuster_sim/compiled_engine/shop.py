@@ -11,9 +11,10 @@ from doorbuster_sim.clock import to_ns
 from doorbuster_sim.compiled_engine.calendar import TO_VISITOR, push, push_lane
 from doorbuster_sim.compiled_engine.counter import GOES_ON, know_again, look, refuse
 from doorbuster_sim.compiled_engine.keeping import release, take_payment
-from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, WAITS, Record
 from doorbuster_sim.compiled_engine.ledger import (
     AGAIN,
+    LOCKED,
     PAID,
     find_reservation,
     has_lapsed,
@@ -29,10 +30,12 @@ from doorbuster_sim.compiled_engine.places import (
     request_at,
     reservation_at,
     step_at,
+    stretches_at,
     times_of,
     visit_at,
 )
 from doorbuster_sim.event_order import Rank, event_order
+from doorbuster_sim.faults import extra_work, put_off, work_ends
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 
 _SERVICE = int(Purpose.SERVICE)
@@ -45,11 +48,17 @@ _OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
 
 
 @inlined
-def _answer(model: Record, world: Record, request: int, reply: int) -> None:
-    """Send a request's reply on its way back."""
+def answer(model: Record, world: Record, request: int, reply: int) -> None:
+    """Send a request's reply on its way back.
+
+    A frozen shop answers nobody; a connection breaks all the same.
+    """
     entry = request_at(world, request)
     entry["reply"] = reply
-    due_ns = world["now_ns"] + entry["way_back_ns"]
+    leaves_ns = world["now_ns"]
+    if reply != _ERROR:
+        leaves_ns = put_off(stretches_at(model["frozen"]), leaves_ns)
+    due_ns = leaves_ns + entry["way_back_ns"]
     order = event_order(_REACH_VISITOR, entry["visitor"], entry["number"])
     if model["is_network_constant"]:
         push_lane(world, TO_VISITOR, due_ns, order, request)
@@ -58,14 +67,37 @@ def _answer(model: Record, world: Record, request: int, reply: int) -> None:
 
 
 @inlined
-def _start_service(world: Record, request: int) -> None:
+def start_service(model: Record, world: Record, request: int) -> None:
+    """A server takes a request."""
     entry = request_at(world, request)
     now_ns = world["now_ns"]
+    entry["begun_ns"] = now_ns
+    entry["place"] = IS_SERVED
+    due_ns = service_ends(model, world, request)
     # The end of the sale may cut the service off.
-    busy_ns = min(entry["service_ns"], world["end_ns"] - now_ns)
-    pool_at(world, entry["pool"])["busy_ns"] += busy_ns
-    due_ns = now_ns + entry["service_ns"]
+    pool_at(world, entry["pool"])["busy_ns"] += min(due_ns, world["end_ns"]) - now_ns
     push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
+
+
+@inlined
+def service_ends(model: Record, world: Record, request: int) -> int:
+    """When the service of a request ends that has begun, if nothing strikes it down."""
+    entry = request_at(world, request)
+    frozen = stretches_at(model["frozen"])
+    step = step_at(model, entry["action"])
+    station = passage_at(model, step["first_passage"] + entry["passage"])["station"]
+    begin_ns = put_off(frozen, entry["begun_ns"])
+    extra_ns = extra_work(stretches_at(model["slow"]), station, begin_ns)
+    return work_ends(frozen, entry["begun_ns"], entry["service_ns"] + extra_ns)
+
+
+@compilable
+def reach_shop(model: Record, world: Record, request: int) -> None:
+    """A request has come to the shop, if there is one."""
+    if world["is_dead"]:
+        answer(model, world, request, _ERROR)
+    else:
+        enter_station(model, world, request)
 
 
 @compilable
@@ -92,16 +124,17 @@ def enter_station(model: Record, world: Record, request: int) -> None:
     waiting = pool["present"] - pool["servers"]
     if waiting < 0:
         pool["present"] += 1
-        _start_service(world, request)
+        start_service(model, world, request)
         return
     if waiting >= pool["queue_limit"]:
         pool["refused"] += 1
         if entry["passage"] == step["look_passage"]:
             refuse(model, world, request)
-        _answer(model, world, request, _OVERLOADED)
+        answer(model, world, request, _OVERLOADED)
         return
     pool["present"] += 1
     pool["max_queue"] = max(pool["max_queue"], waiting + 1)
+    entry["place"] = WAITS
     entry["next"] = NOBODY
     if pool["first_waiting"] == NOBODY:
         pool["first_waiting"] = request
@@ -118,7 +151,7 @@ def _looks(model: Record, world: Record, request: int) -> bool:
     reply = look(model, world, request, known != NOBODY)
     if reply == GOES_ON:
         return True
-    _answer(model, world, request, reply)
+    answer(model, world, request, reply)
     return False
 
 
@@ -128,10 +161,7 @@ def leave_station(model: Record, world: Record, request: int) -> None:
     entry = request_at(world, request)
     pool = pool_at(world, entry["pool"])
     pool["present"] -= 1
-    first = pool["first_waiting"]
-    if first != NOBODY:
-        pool["first_waiting"] = request_at(world, first)["next"]
-        _start_service(world, first)
+    start_first(model, world, entry["pool"])
     entry["passage"] += 1
     if entry["passage"] < step_at(model, entry["action"])["passage_count"]:
         enter_station(model, world, request)
@@ -139,20 +169,30 @@ def leave_station(model: Record, world: Record, request: int) -> None:
         _decide(model, world, request)
 
 
+@inlined
+def start_first(model: Record, world: Record, pool: int) -> None:
+    """A server is free: it takes the first who waits, if anybody does."""
+    line = pool_at(world, pool)
+    first = line["first_waiting"]
+    if first != NOBODY:
+        line["first_waiting"] = request_at(world, first)["next"]
+        start_service(model, world, first)
+
+
 @compilable
 def _decide(model: Record, world: Record, request: int) -> None:
     entry = request_at(world, request)
     action = entry["action"]
     if action == _BROWSE:
-        _answer(model, world, request, _show(world, entry["visit"]))
+        answer(model, world, request, _show(world, entry["visit"]))
     elif action == _RESERVE:
         _answer_reservation(model, world, request, _reserve(model, world, request))
     elif action == _PAY:
         _pay(model, world, request)
     else:
-        payment = _find_payment(world, entry["visit"], entry["logical_attempt"])
+        payment = find_payment(world, entry["visit"], entry["logical_attempt"])
         reply = _EXPIRED if payment == NOBODY else payment_at(world, payment)["reply"]
-        _answer(model, world, request, reply)
+        answer(model, world, request, reply)
 
 
 @compilable
@@ -186,11 +226,12 @@ def _answer_reservation(model: Record, world: Record, request: int, reply: int) 
         reply = _OVERLOADED
     if reply != _OK:
         refuse(model, world, request)
-    _answer(model, world, request, reply)
+    answer(model, world, request, reply)
 
 
 @compilable
-def _find_payment(world: Record, visit: int, attempt: int) -> int:
+def find_payment(world: Record, visit: int, attempt: int) -> int:
+    """A logical payment of a visit, or NOBODY."""
     payment = visit_at(world, visit)["payment"]
     while payment != NOBODY and payment_at(world, payment)["attempt"] != attempt:
         payment = payment_at(world, payment)["next"]
@@ -201,29 +242,29 @@ def _find_payment(world: Record, visit: int, attempt: int) -> int:
 def _pay(model: Record, world: Record, request: int) -> None:
     """Start a payment unless it runs already, and wait for the provider's word."""
     entry, now_ns = request_at(world, request), world["now_ns"]
-    payment = _find_payment(world, entry["visit"], entry["logical_attempt"])
+    payment = find_payment(world, entry["visit"], entry["logical_attempt"])
     if payment == NOBODY:
         reservation = find_reservation(world, entry["visit"], entry["reserving_attempt"])
         if reservation == NOBODY or has_lapsed(world, reservation, now_ns):
-            _answer(model, world, request, _EXPIRED)
+            answer(model, world, request, _EXPIRED)
             return
         lock = reservation_at(world, reservation)
         if lock["state"] == PAID or lock["payments_in_flight"] > 0:
             # Paid already, or about to be: the shop refuses with a 409.
-            _answer(model, world, request, _ERROR)
+            answer(model, world, request, _ERROR)
             return
         payment = _charge(model, world, request, reservation)
     owed = payment_at(world, payment)
     if owed["reply"] != _PENDING:
-        _answer(model, world, request, owed["reply"])
+        answer(model, world, request, owed["reply"])
         return
     entry["awaits_payment"] = 1
     entry["next"] = owed["first_waiting"]
     owed["first_waiting"] = request
-    due_ns = now_ns + model["payment_timeout_ns"]
+    due_ns = put_off(stretches_at(model["frozen"]), now_ns + model["payment_timeout_ns"])
     # The provider's word comes first where both are due at once. A timeout that can never be is
     # not noted: it would stay in the calendar long after the visitor has gone.
-    if owed["decided_ns"] > due_ns:
+    if owed["decided_ns"] > due_ns or owed["is_unheard"]:
         order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
         push(world, due_ns, order, request)
 
@@ -231,40 +272,74 @@ def _pay(model: Record, world: Record, request: int) -> None:
 @compilable
 def _charge(model: Record, world: Record, request: int, reservation: int) -> int:
     """Call the provider, whose answer comes whether or not anybody waits; returns the payment."""
-    entry = request_at(world, request)
-    answer_s, approved = provider_answer(
-        provider_at(model), entry["visitor"], entry["channel"], entry["logical_attempt"]
-    )
+    entry, now_ns = request_at(world, request), world["now_ns"]
     payment = take_payment(world)
     owed, buyer = payment_at(world, payment), visit_at(world, entry["visit"])
     owed["visit"] = entry["visit"]
     owed["attempt"] = entry["logical_attempt"]
     owed["reply"] = _PENDING
-    owed["approved"] = 1 if approved else 0
     owed["channel"] = entry["channel"]
-    owed["asked_ns"] = world["now_ns"]
+    owed["asked_ns"] = now_ns
     owed["reservation"] = reservation
     owed["first_waiting"] = NOBODY
     owed["next"] = buyer["payment"]
     buyer["payment"] = payment
     buyer["references"] += 1
     reservation_at(world, reservation)["payments_in_flight"] += 1
-    due_ns = world["now_ns"] + to_ns(answer_s)
-    owed["decided_ns"] = due_ns
-    order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
-    push(world, due_ns, order, payment)
+    asked_ns = put_off(stretches_at(model["apart"]), now_ns)
+    if put_off(stretches_at(model["unheard"]), now_ns) > now_ns:
+        owed["is_unheard"] = 1
+        owed["decided_ns"] = asked_ns
+        order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
+        push(world, asked_ns, order, payment)
+    else:
+        _ask_provider(model, world, payment, asked_ns)
     return payment
 
 
 @compilable
+def _ask_provider(model: Record, world: Record, payment: int, asked_ns: int) -> None:
+    """The provider hears of a payment and will decide."""
+    owed = payment_at(world, payment)
+    visitor = visit_at(world, owed["visit"])["visitor"]
+    answer_s, approved = provider_answer(
+        provider_at(model), visitor, owed["channel"], owed["attempt"]
+    )
+    owed["is_unheard"] = 0
+    owed["approved"] = 1 if approved else 0
+    due_ns = put_off(stretches_at(model["deaf"]), asked_ns + to_ns(answer_s))
+    owed["decided_ns"] = due_ns
+    push(world, due_ns, event_order(_PROVIDER_ANSWER, visitor, owed["attempt"]), payment)
+
+
+@compilable
 def hear_provider(model: Record, world: Record, payment: int) -> None:
-    """The provider has decided: settle, and answer everybody who waits."""
+    """The provider has decided, or can be asked again."""
+    owed = payment_at(world, payment)
+    if not owed["is_unheard"]:
+        _settle_payment(model, world, payment, _DECLINED)
+        return
+    lock = reservation_at(world, owed["reservation"])
+    if lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
+        owed["asked_ns"] = world["now_ns"]
+        _ask_provider(model, world, payment, world["now_ns"])
+    else:
+        owed["approved"] = 0
+        _settle_payment(model, world, payment, _EXPIRED)
+
+
+@compilable
+def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
+    """Sell if the provider has approved, and answer everybody who waits.
+
+    otherwise: the answer where it has not.
+    """
     owed = payment_at(world, payment)
     lock = reservation_at(world, owed["reservation"])
     lock["payments_in_flight"] -= 1
     # A lock that was held beyond its time lapses now.
     lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
-    owed["reply"] = _DECLINED
+    owed["reply"] = otherwise
     if owed["approved"]:
         owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
     request = owed["first_waiting"]
@@ -273,7 +348,7 @@ def hear_provider(model: Record, world: Record, payment: int) -> None:
         entry = request_at(world, request)
         following = entry["next"]
         entry["awaits_payment"] = 0
-        _answer(model, world, request, owed["reply"])
+        answer(model, world, request, owed["reply"])
         request = following
     release(world, owed["visit"])
 
@@ -287,7 +362,7 @@ def stop_waiting(model: Record, world: Record, request: int, order: int) -> None
     if event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"]) != order:
         return
     entry["awaits_payment"] = 0
-    owed = payment_at(world, _find_payment(world, entry["visit"], entry["logical_attempt"]))
+    owed = payment_at(world, find_payment(world, entry["visit"], entry["logical_attempt"]))
     if owed["first_waiting"] == request:
         owed["first_waiting"] = entry["next"]
     else:
@@ -295,4 +370,4 @@ def stop_waiting(model: Record, world: Record, request: int, order: int) -> None
         while request_at(world, before)["next"] != request:
             before = request_at(world, before)["next"]
         request_at(world, before)["next"] = entry["next"]
-    _answer(model, world, request, _PENDING)
+    answer(model, world, request, _PENDING)

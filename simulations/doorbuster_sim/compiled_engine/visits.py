@@ -16,7 +16,7 @@ from doorbuster_sim.compiled_engine.keeping import (
     take_request,
     take_visit,
 )
-from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.layout import NOBODY, OUTSIDE, Record
 from doorbuster_sim.compiled_engine.places import (
     attempts_of,
     behaviour_at,
@@ -134,6 +134,7 @@ def send(model: Record, world: Record, visit: int) -> None:
     entry["awaits_payment"] = 0
     entry["seen"] = 0
     entry["repeats"] = 0
+    entry["place"] = OUTSIDE
     buyer["request_count"] = number + 1
     buyer["references"] += 1
     buyer["sent_ns"] = now_ns

@@ -24,6 +24,12 @@ class Environment(simpy.Environment):
         """Nanoseconds from the opening."""
         return int(self.now)
 
+    @property
+    def current(self) -> simpy.Process:
+        """The process that runs."""
+        assert self.active_process is not None
+        return self.active_process
+
     def moment(self, delay_ns: int, rank: Rank, visitor: int = 0, number: int = 0) -> simpy.Event:
         """A timeout that takes its place among simultaneous events by `event_order`."""
         return _Moment(self, delay_ns, _order(int(rank), visitor, number))

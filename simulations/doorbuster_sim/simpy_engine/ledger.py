@@ -112,6 +112,7 @@ class StockLedger:
         self.items = items
         self._lock_ns = lock_ns
         self._sweep_ns = sweep_ns
+        self._swept_ns: int | None = None
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._locks: list[Reservation] = []
         """What a sweep may have to release."""
@@ -176,6 +177,7 @@ class StockLedger:
 
     def sweep(self, now_ns: int) -> None:
         """Release every lapsed reservation."""
+        self._swept_ns = now_ns
         for reservation in self._sweep.lapsed(self._locks, now_ns):
             self._give_back(reservation, now_ns)
         self._locks = self._sweep.watched(self._locks)
@@ -200,6 +202,8 @@ class StockLedger:
         # Until before the last sweep at the latest they could be released. (A lock that lapses in
         # the very moment of a sweep may have been made after it.)
         overdue_ns = now_ns - self._sweep_ns - 1
+        if self._swept_ns is not None:
+            overdue_ns = min(overdue_ns, self._swept_ns - 1)
         return ItemAudit(
             sku=stock.sku,
             initial_units=stock.initial,

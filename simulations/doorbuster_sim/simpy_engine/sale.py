@@ -17,6 +17,7 @@ from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_sim.books import charges_table, orders_table
 from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
 from doorbuster_sim.event_order import Rank
+from doorbuster_sim.faults import Faults
 from doorbuster_sim.interrupts import SignalsHeld
 from doorbuster_sim.sale import SimulatedSale
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
@@ -61,7 +62,8 @@ class _Sale:
         self._decide = decision_of(scenario)
         self._env = Environment(initial_time=to_ns(timetable.start_s))
         self.soon = self._env.soon
-        self._shop = SimulatedShop(self._env, scenario, seed, system_seed)
+        faults = Faults.of(scenario, timetable)
+        self._shop = SimulatedShop(self._env, scenario, faults, seed, system_seed)
         book = DistributionBook()
         self._network_row = book.add(scenario.service.network)
         self._network: DistributionTables = book.tables()
@@ -165,7 +167,8 @@ class _Sale:
         name = request.visitor, request.number
         yield self._env.moment(network_ns // 2, Rank.REACH_SHOP, *name)
         reply = yield from self._shop.serve(request)
-        yield self._env.moment(network_ns - network_ns // 2, Rank.REACH_VISITOR, *name)
+        way_back_ns = self._shop.silent_ns(reply) + network_ns - network_ns // 2
+        yield self._env.moment(way_back_ns, Rank.REACH_VISITOR, *name)
         _answer_once(answer, reply)
 
     def _note(self, visit: Visit, request: Request, reply: Reply) -> None:

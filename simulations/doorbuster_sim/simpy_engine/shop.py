@@ -17,6 +17,7 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.books import ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
+from doorbuster_sim.faults import Change, Faults, next_sweep_plain, put_off_plain
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
@@ -67,6 +68,8 @@ class _Payment:
     decided_ns: int = ABSENT_NS
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
+    is_known: bool = True
+    """Whether the provider has heard of it."""
 
 
 @dataclass
@@ -84,13 +87,19 @@ class _Customer:
 class SimulatedShop:
     """Serves requests on the simulated clock; the stock decision falls after the stations."""
 
-    def __init__(self, env: Environment, scenario: Scenario, seed: int, system_seed: int) -> None:
+    def __init__(
+        self, env: Environment, scenario: Scenario, faults: Faults, seed: int, system_seed: int
+    ) -> None:
         self._env = env
+        self._faults = faults
+        self._is_dead = False
+        self._inside: dict[tuple[int, int], simpy.Process] = {}
+        """Requests without an answer, by visitor and number."""
         self._system_seed = system_seed
         self._start_ns: int = env.now_ns
         self._provider: Provider = provider_of(scenario.payments, seed)
         self._payment_timeout_ns = to_ns(scenario.payments.timeout)
-        self._stations = Stations(env, scenario.service.stations, scenario.skus)
+        self._stations = Stations(env, faults, scenario.service.stations, scenario.skus)
         book = DistributionBook()
         service = scenario.service
         steps = {
@@ -120,9 +129,47 @@ class SimulatedShop:
             strategy=scenario.shop.strategy,
         )
         env.process(self._sweep())
+        for change in faults.changes:
+            env.process(self._suffer(change))
+
+    def _suffer(self, change: Change) -> Waiting:
+        """A fault strikes, or is over."""
+        rank = Rank.FAULT_BEGINS if change.begins else Rank.FAULT_OVER
+        yield self._env.moment(change.at_ns - self._env.now_ns, rank, 0, change.number)
+        if change.kind == "kill_shop":
+            self._is_dead = change.begins
+            if change.begins:
+                for process in self._inside.values():
+                    process.interrupt(Reply.ERROR)
+            return
+        for pool in self._stations.pools(change.station):
+            if change.kind == "kill_worker":
+                (pool.lose_server if change.begins else pool.regain_server)()
+            else:
+                (pool.restart if change.begins else pool.resume)()
 
     def serve(self, request: Request) -> Waiting:
-        """A process that ends with the Reply to a request."""
+        """A process that ends with the Reply to a request; ERROR is a broken connection."""
+        if self._is_dead:
+            return Reply.ERROR
+        name = request.visitor, request.number
+        self._inside[name] = self._env.current
+        try:
+            return (yield from self._serve(request))
+        except simpy.Interrupt as struck:
+            return struck.cause
+        finally:
+            del self._inside[name]
+
+    def silent_ns(self, reply: Reply) -> int:
+        """For how long an answer of this moment does not leave the shop.
+
+        A frozen shop answers nobody; a connection breaks all the same.
+        """
+        now_ns = self._env.now_ns
+        return 0 if reply is Reply.ERROR else put_off_plain(self._faults.frozen, now_ns) - now_ns
+
+    def _serve(self, request: Request) -> Waiting:
         if request.action == Action.RESERVE:
             return (yield from self._serve_reservation(request))
         for index in range(len(self._passages[request.action])):
@@ -215,6 +262,7 @@ class SimulatedShop:
             )
             for visitor, customer in self._customers.items()
             for attempt, charge in customer.payments.items()
+            if charge.is_known
         ]
         return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
 
@@ -265,19 +313,27 @@ class SimulatedShop:
             reservation.payments_in_flight += 1
             self._env.process(self._charge(request, reservation, payment))
         if payment.reply is Reply.PENDING:
+            now_ns = self._env.now_ns
+            until_ns = put_off_plain(self._faults.frozen, now_ns + self._payment_timeout_ns)
             yield payment.decided | self._env.moment(
-                self._payment_timeout_ns, Rank.PAYMENT_TIMEOUT, request.visitor, request.number
+                until_ns - now_ns, Rank.PAYMENT_TIMEOUT, request.visitor, request.number
             )
         return payment.reply
 
     def _charge(self, request: Request, reservation: Reservation, payment: _Payment) -> Waiting:
         """The provider's side of a payment; goes on whether or not anybody waits."""
+        env, faults, name = self._env, self._faults, (request.visitor, request.logical_attempt)
+        asked_ns = put_off_plain(faults.apart, env.now_ns)
+        if put_off_plain(faults.unheard, env.now_ns) > env.now_ns:
+            payment.is_known = False
+            yield env.moment(asked_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
+            if not self._ask_again(payment):
+                return
         answer_s, approved = provider_answer(
             self._provider, request.visitor, request.channel, request.logical_attempt
         )
-        yield self._env.moment(
-            to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
-        )
+        heard_ns = put_off_plain(faults.deaf, asked_ns + to_ns(answer_s))
+        yield env.moment(heard_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
         reservation.end_hold(self._env.now_ns)
         payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
         if approved:
@@ -292,6 +348,17 @@ class SimulatedShop:
                 payment.refunded_ns = self._env.now_ns
         payment.decided.succeed()
 
+    def _ask_again(self, payment: _Payment) -> bool:
+        """Whether a charge that came to nothing is asked for again: as long as its lock lives."""
+        lock, now_ns = payment.reservation, self._env.now_ns
+        if lock.is_locked and now_ns < lock.lapses_ns:
+            payment.is_known, payment.asked_ns = True, now_ns
+            return True
+        lock.end_hold(now_ns)
+        payment.reply = Reply.EXPIRED
+        payment.decided.succeed()
+        return False
+
     def _tell_payment(self, request: Request) -> Reply:
         payments = self._customer(request.visitor).payments
         payment = payments.get(request.logical_attempt)
@@ -299,9 +366,10 @@ class SimulatedShop:
 
     def _sweep(self) -> Waiting:
         """Releases lapsed locks at the opening and at whole multiples of the sweep after it."""
-        start_ns = self._start_ns
-        wait_ns = -start_ns if start_ns <= 0 else -start_ns % self._sweep_ns
+        env, faults, before_ns = self._env, self._faults, self._start_ns - 1
         while True:
-            yield self._env.moment(wait_ns, Rank.SWEEP)
-            self.ledger.sweep(self._env.now_ns)
-            wait_ns = self._sweep_ns
+            due_ns = next_sweep_plain(faults.restarts, self._sweep_ns, before_ns)
+            at_ns = put_off_plain(faults.still, due_ns)
+            yield env.moment(at_ns - env.now_ns, Rank.SWEEP)
+            self.ledger.sweep(env.now_ns)
+            before_ns = env.now_ns

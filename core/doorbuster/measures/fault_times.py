@@ -1,0 +1,31 @@
+"""The faults of a run as run.json tells them: planned in simulation, measured live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+STOPS_SHOP = ("kill_shop", "freeze")
+STOPS_CHARGES = ("provider_outage", "kill_provider")
+
+
+class FaultTime(NamedTuple):
+    """When something was broken, in seconds from T0."""
+
+    kind: str
+    begun_s: float
+    ended_s: float
+
+
+def fault_times_of(run: Mapping[str, Any]) -> tuple[FaultTime, ...]:
+    """The faults in run.json by their beginnings; one without an end lasted to that of the run."""
+    last_s = (run.get("timetable") or {}).get("end_s", float("inf"))
+    found = [
+        FaultTime(
+            str(entry.get("kind") or entry.get("name")),
+            float(entry["begun_s"]),
+            float(last_s if entry.get("ended_s") is None else entry["ended_s"]),
+        )
+        for entry in run.get("faults") or []
+    ]
+    return tuple(sorted(found, key=lambda fault: fault.begun_s))
