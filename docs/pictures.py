@@ -27,7 +27,8 @@ from doorbuster.detectors.sale import SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import ORDER_STATES, charges_of, orders_of, take_books
 from doorbuster.measures.columns import STEPS, requests_of, stock_of, visits_of
-from doorbuster.plan import Timetable, build_plan
+from doorbuster.measures.fault_times import FaultTime
+from doorbuster.plan import Timetable, build_plan, fault_spans
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.reading import read_scenario
 from doorbuster.scenario.shop import STRATEGIES
@@ -93,6 +94,10 @@ def sale_of(scenario: Scenario) -> SaleBooks:
         sale.audit,
         end_s=timetable.end_s,
         slack_s=0.0,
+        faults=tuple(
+            FaultTime(span.fault.kind, span.begun_s, span.ended_s)
+            for span in fault_spans(scenario, timetable)
+        ),
     )
 
 
@@ -465,6 +470,25 @@ def queue_after_sell_out_(sale: SaleBooks) -> None:
     axes.legend(loc="upper left")
 
 
+def retry_storm(sale: SaleBooks) -> None:
+    """What is asked for and what is answered, around the fault."""
+    until_s = 24.0
+    (axes,) = figure()
+    requests = sale.requests
+    failed = np.isin(requests.reply, [int(reply) for reply in FAILED_REPLIES])
+    draw_counts(
+        axes,
+        until_s,
+        0.5,
+        (requests.intended_s[~failed], BLUE, "answered in time"),
+        (requests.intended_s[failed], RED, "failed"),
+    )
+    (fault,) = sale.faults
+    axes.axvspan(fault.begun_s, fault.ended_s, color=PALE, lw=0, zorder=0, label="the shop stands")
+    finish(axes, until_s, "Requests a second: the fault ends, the storm stays")
+    axes.legend(loc="upper left")
+
+
 FAILURES: dict[str, Callable[[SaleBooks], None]] = {
     "oversell": oversell,
     "stock_leak": stock_leak,
@@ -478,6 +502,7 @@ FAILURES: dict[str, Callable[[SaleBooks], None]] = {
     "release_stampede": release_stampede,
     "hot_row": hot_row,
     "queue_after_sell_out": queue_after_sell_out_,
+    "retry_storm": retry_storm,
 }
 
 

@@ -42,6 +42,7 @@ CURES: dict[str, dict[str, Any]] = {
     "release_stampede": {"shop.strategy": "prededuct", f"{STOCK_ROW}.queue_limit": 100},
     "hot_row": {"shop.strategy": "buckets", f"{STOCK_ROW}.servers": 8},
     "queue_after_sell_out": {"shop.strategy": "prededuct"},
+    "retry_storm": {"service.stations.0.queue_limit": 10},
 }
 """What to change in the scenario; the page of the failure says the same in words."""
 
@@ -141,6 +142,6 @@ def test_the_page_tells_the_thresholds(mode: str) -> None:
 
 def names_after(words: str, page: str) -> set[str]:
     """The names in backquotes in the sentence that begins with some words."""
-    sentence = re.search(rf"{words}: ([^.]*)\.", page)
+    sentence = re.search(rf"{words}: ([^.]*)\.", " ".join(page.split()))
     assert sentence, f"no sentence `{words}: ...`"
     return set(re.findall(r"`(\w+)`", sentence[1]))
