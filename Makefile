@@ -40,6 +40,11 @@ controls: $(STAMP) ## every way of keeping stock, broken ones too: do the detect
 kills: $(STAMP) ## kill -9 of shop, workers and provider, 51 times in live sales: is anything lost?
 	$(BIN)/python tests/controls/kills.py $(ARGS)
 
+# matplotlib beside Doorbuster, in a folder of its own: it is no dependency of the project.
+pictures: $(STAMP) ## draw the pictures of docs/ again; needs matplotlib and fetches it into .venv/pictures (docs/pictures.txt)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --upgrade --target $(VENV)/pictures -r docs/pictures.txt
+	PYTHONPATH=$(VENV)/pictures $(BIN)/python docs/pictures.py $(ARGS)
+
 check: lint types schema ## all that is checked without running: lint, types, schema
 
 lint: $(STAMP) ## ruff: rules and format
