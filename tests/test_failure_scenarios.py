@@ -85,6 +85,8 @@ def found(file: Mapping[str, Any], seed: int) -> set[str]:
 def test_every_failure_has_its_scenario() -> None:
     assert CURES.keys() | NOT_SIMULATED == DETECTORS.keys()
     assert sorted(path.stem for path in (SCENARIOS / "failures").glob("*.yaml")) == sorted(CURES)
+    readme = (SCENARIOS / "README.md").read_text("utf-8")
+    assert [mode for mode in CURES if f"`failures/{mode}.yaml`" not in readme] == []
 
 
 @every_mode
