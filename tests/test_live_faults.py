@@ -249,6 +249,22 @@ def test_who_comes_while_the_shop_is_dead_is_refused(small_shop: tuple[RunningSh
         assert httpx.get(f"{shop.url}/healthz", timeout=20).status_code == httpx.codes.OK
 
 
+@pytest.mark.parametrize("first_over", ["kill_worker", "kill_shop"])
+def test_a_worker_dies_just_before_the_shop(
+    small_shop: tuple[RunningShop, Desk], first_over: str
+) -> None:
+    """Whichever ends first, nobody answers before the shop is back, and then it answers for good."""
+    shop, desk = small_shop
+    desk.begin("kill_worker")
+    desk.begin("kill_shop")
+    desk.end(first_over)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{shop.url}/healthz", timeout=0.5)
+    desk.end("kill_shop" if first_over == "kill_worker" else "kill_worker")
+    assert httpx.get(f"{shop.url}/healthz", timeout=20).status_code == httpx.codes.OK
+    assert shop.dead() is None
+
+
 def test_a_killed_provider_keeps_its_books(small_shop: tuple[RunningShop, Desk]) -> None:
     """What it has captured stays captured."""
     shop, desk = small_shop
