@@ -253,7 +253,7 @@ def test_who_comes_while_the_shop_is_dead_is_refused(small_shop: tuple[RunningSh
 def test_a_worker_dies_just_before_the_shop(
     small_shop: tuple[RunningShop, Desk], first_over: str
 ) -> None:
-    """Whichever ends first, nobody answers before the shop is back, and then it answers for good."""
+    """Whichever ends first, nobody answers until the shop is back, and then somebody does."""
     shop, desk = small_shop
     desk.begin("kill_worker")
     desk.begin("kill_shop")
