@@ -311,6 +311,22 @@ def test_a_slow_database_takes_longer(database: str, request: pytest.FixtureRequ
         assert time.monotonic() - began_s >= 0.2
 
 
+def test_a_reset_through_one_worker_is_one_for_all(tmp_path: Path) -> None:
+    """Each worker is asked while the other one stands still."""
+    with running_shop(written(tmp_path), seed=1, folder=tmp_path, worker_count=2) as shop:
+        headers = {"Authorization": f"Bearer {shop.admin_token}"}
+        for opens_in_s, status in ((60.0, "not_open"), (-60.0, "on_sale")):
+            body = {"opens_at_epoch_s": time.time() + opens_in_s}
+            httpx.post(f"{shop.url}/admin/reset", json=body, headers=headers, timeout=10)
+            for pid in shop.shop_pids:
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    told = httpx.get(f"{shop.url}/items/console", timeout=10).json()
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                assert told["status"] == status
+
+
 # -- what is left behind ---------------------------------------------------------------------------
 
 _PARENT = """
