@@ -47,6 +47,11 @@ def spans_of(*faults: Change) -> list[FaultSpan]:
     return fault_spans(scenario, Timetable.of(scenario))
 
 
+def until_begun(clock: FaultClock, count: int) -> None:
+    while len(clock.happened) < count:
+        time.sleep(0.01)
+
+
 class Chaos(BaseHTTPRequestHandler):
     """Writes down what it is told; `broken` it refuses."""
 
@@ -104,7 +109,7 @@ def test_each_fault_is_asked_for_at_its_time(tmp_path: Path) -> None:
     with chaos(tmp_path) as (target, seen):
         target.reset(0.0)
         with FaultClock(target, spans, time.monotonic_ns()) as clock:
-            time.sleep(0.35)
+            until_begun(clock, 2)
             clock.wait_out()
         assert not clock.problems
         for happened, span in zip(clock.happened, spans, strict=True):
@@ -132,8 +137,7 @@ def test_what_is_under_way_ends_with_the_run(tmp_path: Path) -> None:
     with chaos(tmp_path) as (target, seen):
         began_s = time.monotonic()
         with FaultClock(target, spans, time.monotonic_ns()) as clock:
-            while not clock.happened:
-                time.sleep(0.01)
+            until_begun(clock, 1)
             troubles = [clock.is_troubling]
         troubles.append(clock.is_troubling)
         assert troubles == [True, False]
@@ -148,7 +152,7 @@ def test_a_fault_of_its_own_hook_needs_no_end(tmp_path: Path) -> None:
     with chaos(tmp_path) as (target, seen):
         target.reset(0.0)
         with FaultClock(target, spans, time.monotonic_ns()) as clock:
-            time.sleep(0.02)
+            until_begun(clock, 1)
             clock.wait_out()
         assert seen[1:] == [("POST", "/own/begin", {"of": "provider", "at": "here"})]
         assert clock.happened[0]["ended_s"] >= 0.1
