@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test agree theory mutants controls check lint types schema lock clean
+.PHONY: help demo test agree theory mutants controls kills check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -21,8 +21,8 @@ demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop,
 	$(BIN)/doorbuster rehearse scenarios/demo.yaml
 
 # Not `python -m pytest`: that makes the folders at the root (tests, results, ...) importable.
-test: $(STAMP) ## run the tests
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## run the tests, on all cores; ARGS="-n 0" for one process
+	$(BIN)/pytest -n auto $(ARGS)
 
 # For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
 agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes
@@ -36,6 +36,9 @@ mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests n
 
 controls: $(STAMP) ## every way of keeping stock, broken ones too: do the detectors tell? (docs/failure-modes.md)
 	$(BIN)/python tests/controls/run.py $(ARGS)
+
+kills: $(STAMP) ## kill -9 of shop, workers and provider, 51 times in live sales: is anything lost?
+	$(BIN)/python tests/controls/kills.py $(ARGS)
 
 check: lint types schema ## all that is checked without running: lint, types, schema
 

@@ -276,7 +276,11 @@ def test_serve_tells_the_next_command_and_the_state_of_the_database(
     @contextmanager
     def shop(*_: object, **__: object) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(
-            url="http://here", provider_url="", admin_token="a b", dead=lambda: "it has ended"
+            url="http://here",
+            provider_url="",
+            admin_token="a b",
+            fault_count=0,
+            dead=lambda: "it has ended",
         )
 
     monkeypatch.setattr("doorbuster_shop.running.running_shop", shop)

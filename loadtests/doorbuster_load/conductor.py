@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from doorbuster import exit_codes
+from doorbuster.plan import fault_spans
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_facts import run_facts
 from doorbuster.records.run_folder import RunFolder
@@ -19,6 +20,7 @@ from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_load.books import write_books
 from doorbuster_load.child import ChildProcess, GeneratorError
 from doorbuster_load.clock import WallClock
+from doorbuster_load.fault_clock import FaultClock
 from doorbuster_load.hooks import HookError, NoAnswerError, Target
 from doorbuster_load.recorder import unrun_rows, visit_columns
 from doorbuster_load.spec import Sale
@@ -87,8 +89,11 @@ class Conductor:
         results: Path,
         note: Callable[[str], None],
         on_progress: Callable[[Progress], None],
+        *,
+        without_faults: bool = False,
     ) -> None:
         self._sale = sale
+        self._without_faults = without_faults
         self._scenario_file = scenario_file
         self._target = target
         self._results = results
@@ -106,8 +111,18 @@ class Conductor:
         folder = self._create_folder(t0_epoch_s)
         child.go(folder=str(folder.path.resolve()), t0_mono_ns=t0_ns, t0_epoch_s=t0_epoch_s)
         stop_files = [folder.path / STOP_FILE, *([stop_file] if stop_file else [])]
-        with StockWatch(self._target, folder, self._sale.timetable, t0_ns) as stock:
+        timetable = self._sale.timetable
+        planned = [] if self._without_faults else fault_spans(self._sale.scenario, timetable)
+        with (
+            FaultClock(self._target, planned, t0_ns) as faults,
+            StockWatch(
+                self._target, folder, timetable, t0_ns, lambda: faults.is_troubling
+            ) as stock,
+        ):
             ending = self._follow(child, t0_ns, stop_files)
+            if ending.status == "complete":
+                self._wait_out(faults, ending)
+        self._tell_faults(faults, folder, ending)
         audit = self._audit(ending, folder, stock.last_reading_s)
         if stock.problem is not None:
             self._note(f"{stock.problem} ({stock.missed_count} stock readings missed)")
@@ -174,6 +189,7 @@ class Conductor:
                 "profile_name": profile_file.profile.name,
                 "profile_hash": profile_file.hash,
                 "profile_text": profile_file.text,
+                "without_faults": self._without_faults,
                 "audit_supported": self._target.tells_audit,
                 "t0_utc": datetime.fromtimestamp(t0_epoch_s, UTC).isoformat(),
                 "workers": self._ready_workers,
@@ -247,6 +263,14 @@ class Conductor:
             )
             ending.cut_short(exit_codes.INVALID, "complete", sentence)
 
+    def _wait_out(self, faults: FaultClock, ending: Ending) -> None:
+        """Nobody is left, but what was broken is only well again at its time."""
+        try:
+            faults.wait_out()
+        except KeyboardInterrupt:
+            sentence = "The run was interrupted by the user."
+            ending.cut_short(exit_codes.INTERRUPTED, "interrupted", sentence)
+
     # -- after the sale ----------------------------------------------------------------------
 
     def _audit(
@@ -278,6 +302,12 @@ class Conductor:
                 exit_codes.INTERRUPTED, "interrupted", "The run was interrupted by the user."
             )
         return before
+
+    def _tell_faults(self, faults: FaultClock, folder: RunFolder, ending: Ending) -> None:
+        for problem in faults.problems:
+            self._note(problem)
+            ending.sentences.append(problem)
+        folder.update_run(faults=faults.happened)
 
     def _keep_books(self, folder: RunFolder) -> None:
         """Orders and charges, read in the moment in which the account has come to rest."""

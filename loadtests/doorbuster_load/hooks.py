@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
+from doorbuster.plan import FaultSpan
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.records.tables import BOOKS
 from doorbuster.scenario.model import Scenario
@@ -25,7 +26,7 @@ from doorbuster_load.notes import Notes
 from doorbuster_load.performing import Performer
 from doorbuster_load.profile import jsonpath
 from doorbuster_load.profile.jsonpath import MISSING
-from doorbuster_load.profile.model import AuditHook, BookHook, Request, StockHook
+from doorbuster_load.profile.model import AuditHook, BookHook, FaultHook, Request, StockHook
 from doorbuster_load.profile.prepared import PreparedRequest
 from doorbuster_load.profile.reading import ProfileFile
 from doorbuster_load.profile.templates import names_in, text_template
@@ -72,6 +73,7 @@ class Target:
         profile = profile_file.profile
         self._profile_name = profile.name
         self._profile_file = profile_file
+        self._guard = guard
         self._hooks = profile.hooks
         self._scenario = scenario
         self._url = url
@@ -96,6 +98,12 @@ class Target:
         trace: TracebackType | None,
     ) -> None:
         self._transport.close()
+
+    def twin(self) -> Target:
+        """The same target, with connections and variables of its own, for another thread."""
+        return Target(
+            self._url, self._profile_file, self._guard, self._scenario, variables=self._variables
+        )
 
     @property
     def reads_stock(self) -> bool:
@@ -154,6 +162,32 @@ class Target:
                 document = self._last_document(name, hook.requests)
                 found[name] = rows_of(name, hook, document, HookError)
         return found
+
+    def begin_fault(self, span: FaultSpan) -> None:
+        """Have a fault begin. Raises: HookError."""
+        self._ask_about_fault(span, self._fault_hook(span).begin)
+
+    def end_fault(self, span: FaultSpan) -> None:
+        """Have a fault end. Raises: HookError."""
+        self._ask_about_fault(span, self._fault_hook(span).end)
+
+    def _fault_hook(self, span: FaultSpan) -> FaultHook:
+        hook = self._hooks.faults.of(span.fault.kind)
+        assert hook is not None
+        return hook
+
+    def _ask_about_fault(self, span: FaultSpan, requests: Sequence[Request]) -> None:
+        fault = span.fault
+        self._variables |= {
+            "fault_number": span.number,
+            "fault_kind": fault.kind,
+            "fault_duration_s": span.ended_s - span.begun_s,
+            "fault_extra_s": getattr(fault, "extra", 0.0),
+            "fault_of": getattr(fault, "of", "shop"),
+            "fault_answer": getattr(fault, "answer", "refuse"),
+        }
+        for request in requests:
+            self._asked(f"faults.{fault.kind}", self._prepared(request), HOOK_TIMEOUT_S)
 
     def _last_document(self, name: str, requests: Sequence[Request]) -> Any:
         document: Any = None

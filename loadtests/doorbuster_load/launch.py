@@ -14,6 +14,7 @@ from doorbuster import exit_codes
 from doorbuster.plan import Timetable
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder, text_hash
+from doorbuster.scenario.faults import Fault
 from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_load.child import ChildProcess, GeneratorError
 from doorbuster_load.conductor import Conductor, Progress
@@ -47,6 +48,8 @@ class LiveOptions:
     in_flight_limit: int = IN_FLIGHT_LIMIT
     admin_token: str | None = None
     """For the hooks; never written anywhere."""
+    without_faults: bool = False
+    """Leave the scenario's faults out."""
     stop_file: Path | None = None
     """Kill switch: the run ends when this file exists. Besides it, STOP in the run folder."""
 
@@ -95,7 +98,15 @@ def run_live(
             target.check_reachable()
         except HookError as error:
             return LiveRun(None, exit_codes.TARGET_FAILED, [str(error)])
-        conductor = Conductor(sale, scenario_file, target, results, note, on_progress or _quiet)
+        conductor = Conductor(
+            sale,
+            scenario_file,
+            target,
+            results,
+            note,
+            on_progress or _quiet,
+            without_faults=options.without_faults,
+        )
         return _conducted(conductor, sale, options.stop_file)
 
 
@@ -136,6 +147,8 @@ def _checked_sale(
     _check_rate(settings.timetable(scenario_file), options, guard)
     if not options.admin_token:
         _check_token_is_not_needed(profile_file, admin_token_env)
+    if not options.without_faults:
+        _check_faults(scenario_file.scenario.faults, profile_file)
     guard.resolve()
     spec = Spec(
         scenario_path=str(scenario_file.path.resolve()),
@@ -172,6 +185,19 @@ def _check_token_is_not_needed(profile_file: ProfileFile, admin_token_env: str) 
                 f"{admin_token_env} is not set; export {admin_token_env}=... (serve prints it)"
             )
             raise UsageError(message)
+
+
+def _check_faults(faults: Sequence[Fault], profile_file: ProfileFile) -> None:
+    hooks = profile_file.profile.hooks.faults
+    missing = sorted({fault.kind for fault in faults if hooks.of(fault.kind) is None})
+    if missing:
+        name = profile_file.profile.name
+        message = (
+            f"the scenario plans faults that the profile {name!r} cannot have carried out "
+            f"({', '.join(missing)}); add hooks.faults.{missing[0]} to the profile, or give "
+            "--without-faults"
+        )
+        raise UsageError(message)
 
 
 def _check_credentials(sale: Sale, profile_file: ProfileFile) -> None:

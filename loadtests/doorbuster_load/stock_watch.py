@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +19,20 @@ INTERVAL_S = 0.5
 class StockWatch:
     """Writes readings into the stock table from the first arrival to the end of the sale."""
 
-    def __init__(self, target: Target, folder: RunFolder, timetable: Timetable, t0_ns: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        folder: RunFolder,
+        timetable: Timetable,
+        t0_ns: int,
+        is_troubled: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._target = target
         self._folder = folder
         self._timetable = timetable
         self._t0_ns = t0_ns
+        self._is_troubled = is_troubled
+        """Whether a planned fault is under way, in which a reading may fail."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stock", daemon=True)
         self.problem: str | None = None
@@ -56,11 +66,13 @@ class StockWatch:
                 if self._stopped.wait(max(0.0, at_s - self._now_s())):
                     return
                 before_s = self._now_s()
+                is_excused = self._is_troubled()
                 try:
                     readings = self._target.read_stock()
                 except HookError as error:
-                    self.problem = self.problem or str(error)
-                    self.missed_count += 1
+                    if not (is_excused or self._is_troubled()):
+                        self.problem = self.problem or str(error)
+                        self.missed_count += 1
                 else:
                     self.last_reading_s = (before_s + self._now_s()) / 2
                     spool.append(_columns(readings, self.last_reading_s))

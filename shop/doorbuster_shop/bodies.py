@@ -116,6 +116,8 @@ class ResetReply(Body):
     """The sale that was set up."""
 
     opens_at_epoch_s: float
+    faults_port: int | None
+    """Port of the same machine where faults of this shop can be asked for (docs/faults.md)."""
 
 
 class CancelReply(Body):

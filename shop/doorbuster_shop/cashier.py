@@ -53,10 +53,15 @@ class Cashier:
         """Payments on their way."""
         return len(self._tasks)
 
-    async def settle(self, payment: Payment, timeout_s: float) -> Payment | None:
-        """The payment as it stands when the provider has answered, or when the time is up."""
+    async def settle(
+        self, payment: Payment, timeout_s: float, *, is_old: bool = False
+    ) -> Payment | None:
+        """The payment as it stands when the provider has answered, or when the time is up.
+
+        is_old: it was begun before, perhaps in another process, and may be in flight.
+        """
         if payment.state == "pending":
-            task = self._tasks.get(payment.id) or self._start(payment)
+            task = self._tasks.get(payment.id) or self._start(payment, is_old=is_old)
             self.waiting_count += 1
             try:
                 await asyncio.wait((task,), timeout=timeout_s)
@@ -65,8 +70,12 @@ class Cashier:
         return await self._store.read_payment(payment.id)
 
     async def recover(self) -> int:
-        """Take up what a shop that died left open, and tell how many payments that is."""
-        left_open = await self._store.open_payments()
+        """Take up what nobody carries, and tell how many payments that is.
+
+        A shop that died has left them open, or a database that was gone when they were begun.
+        """
+        found = await self._store.open_payments()
+        left_open = [payment for payment in found if payment.id not in self._tasks]
         for payment in left_open:
             self._start(payment, is_old=True)
         return len(left_open)

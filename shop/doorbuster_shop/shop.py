@@ -12,10 +12,14 @@ from doorbuster_shop.cashier import Cashier
 from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import ProviderClient
 from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX
-from doorbuster_shop.store.session import StoreError
+from doorbuster_shop.store.session import StoreError, StoreUnavailableError
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.terms import Terms
 
+DATABASE_RETRY_S = 0.1
+"""How often a database that is away is asked at the start."""
+MISSED_SWEEP_S = 1.0
+"""After a sweep that failed, the next try; sooner if sweeps are more often."""
 _TIMER_GRAIN_PERIODS = 1e-3
 
 _log = logging.getLogger(__name__)
@@ -37,6 +41,8 @@ class Shop:
         self.admin_token = admin_token
         self.webhook_secret = ""
         """Shared with the payment provider; empty, its notifications are refused."""
+        self.faults_port: int | None = None
+        """Port of this machine where faults of this shop can be asked for."""
         self.store: Store
         self.provider: ProviderClient
         self.cashier: Cashier
@@ -45,11 +51,22 @@ class Shop:
     async def open(self, provider_url: str) -> None:
         """Go on with the sale in the database, payments in flight included."""
         self.store = await self._open_store()
+        self.store.clock = self.clock
         self.provider = ProviderClient(provider_url)
         failover = Failover(self.provider, dict(self.terms.failover))
         self.cashier = Cashier(self.store, self.provider, self.clock, failover)
-        await self.cashier.recover()
+        while not await self._has_recovered():
+            await asyncio.sleep(DATABASE_RETRY_S)
+        self.store.on_return = self.cashier.recover
         self.restart_sweep()
+
+    async def _has_recovered(self) -> bool:
+        try:
+            await self.cashier.recover()
+        except StoreUnavailableError as error:
+            _log.warning("payments in flight cannot be read yet (%s)", error)
+            return False
+        return True
 
     async def close(self) -> None:
         """Stop all tasks; what is in flight is taken up at the next start."""
@@ -67,15 +84,21 @@ class Shop:
 
     async def _sweep_forever(self) -> None:
         """Release lapsed locks every release_sweep, at whole multiples of it from the opening."""
+        is_missed = False
         while True:
             try:
-                await asyncio.sleep(await self._until_next_sweep_s())
+                wait_s = MISSED_SWEEP_S if is_missed else await self._until_next_sweep_s()
+                await asyncio.sleep(min(wait_s, self.terms.release_sweep_s))
                 while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
                     await asyncio.sleep(0)  # Let buyers in between two batches.
                 await self.store.end_sweep(self.clock())
+                is_missed = False
+            except StoreUnavailableError as error:
+                _log.warning("the sweep failed (%s); it is made up for", error)
+                is_missed = True
             except (StoreError, sqlite3.Error):
                 _log.exception("the sweep failed; the next one will try again")
-                await asyncio.sleep(self.terms.release_sweep_s)
+                is_missed = True
 
     async def _until_next_sweep_s(self) -> float:
         period_s = self.terms.release_sweep_s

@@ -6,12 +6,15 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,20 +37,58 @@ exec 3<&0
 watch=$!
 wait "$server"; code=$?
 kill "$watch" 2>/dev/null
+if [ -e "$folder/stopped" ]; then
+  cat <&3 >/dev/null
+  [ -e "$folder/stopped" ] || exit 0
+fi
 rm -rf -- "$folder"
 exit $code
 """
+"""Once it was stopped on purpose, the folder is left to the next guard as soon as there is one."""
 
 
 class MissingServerError(Exception):
     """The programs of a database server are not on this machine; says which and how to get them."""
 
 
+@dataclass(frozen=True)
+class Postgresql:
+    """A PostgreSQL server of one's own that can be stopped and started again."""
+
+    address: str
+    _server: _Server
+
+    def stop_at_once(self) -> None:
+        """As `pg_ctl stop -m immediate`: no goodbye, and recovery at the next start."""
+        pid = int((self._server.folder / "data" / "postmaster.pid").read_text().split()[0])
+        self._server.note_stop()
+        os.kill(pid, signal.SIGQUIT)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while _is_open(self._server.port):
+            if time.monotonic() > deadline_s:
+                message = f"PostgreSQL did not stop within {STOP_TIMEOUT_S:g}s"
+                raise ShopStartError(message)
+            time.sleep(_POLL_S)
+
+    def start_again(self) -> None:
+        """On the same port, with the same data; returns once it answers. Raises: ShopStartError."""
+        self._server.start_again()
+
+
 @contextmanager
 def throwaway_postgresql() -> Iterator[str]:
-    """A PostgreSQL server, by its address. Raises: MissingServerError, ShopStartError.
+    """A PostgreSQL server, by its address. Raises: MissingServerError, ShopStartError."""
+    with restartable_postgresql() as server:
+        yield server.address
 
-    fsync is off: it survives the death of the shop, and nothing needs to survive the machine.
+
+@contextmanager
+def restartable_postgresql(*, survives_stop: bool = False) -> Iterator[Postgresql]:
+    """A PostgreSQL server. Raises: MissingServerError, ShopStartError.
+
+    fsync is off: it survives the death of the shop, and nothing needs to survive the machine. With
+    survives_stop a commit is handed to the operating system before it is answered, so that nothing
+    is lost when the server itself is stopped at once.
     """
     initdb, postgres = postgresql_programs()
     password = secrets.token_urlsafe(12)
@@ -68,14 +109,16 @@ def throwaway_postgresql() -> Iterator[str]:
             "unix_socket_directories": "",
             "fsync": "off",
             "full_page_writes": "off",
-            "synchronous_commit": "off",
+            "synchronous_commit": "on" if survives_stop else "off",
             "max_connections": 200,
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return [postgres, "-D", str(data), *options]
 
-    with _served("PostgreSQL", prepare, _postgresql_answers) as port:
-        yield f"postgresql://doorbuster:{password}@{HOST}:{port}/postgres"
+    with _served("PostgreSQL", prepare, _postgresql_answers) as server:
+        yield Postgresql(
+            f"postgresql://doorbuster:{password}@{HOST}:{server.port}/postgres", server
+        )
 
 
 @contextmanager
@@ -92,8 +135,8 @@ def throwaway_redis() -> Iterator[str]:
             shutil.chown(settings, user)
         return [program, str(settings)]
 
-    with _served("Redis", prepare, _redis_answers) as port:
-        yield f"redis://:{password}@{HOST}:{port}/0"
+    with _served("Redis", prepare, _redis_answers) as server:
+        yield f"redis://:{password}@{HOST}:{server.port}/0"
 
 
 def postgresql_programs() -> tuple[str, str]:
@@ -128,13 +171,70 @@ def redis_program() -> str:
     return program
 
 
+class _Server:
+    """A server and its guard, as somebody without rights."""
+
+    def __init__(
+        self, name: str, command: list[str], folder: Path, port: int, user: str | None
+    ) -> None:
+        self.folder = folder
+        self.port = port
+        self._name = name
+        self._command = command
+        self._user = user
+        self._log = (folder / "log").open("a+b")
+        self._guard = self._guarded()
+
+    def _guarded(self) -> subprocess.Popen[bytes]:
+        user = self._user
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "sh", str(self.folder), *self._command],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=self.folder,
+            user=user,
+            group=None if user is None else pwd.getpwnam(user).pw_gid,
+            extra_groups=None if user is None else [],
+            start_new_session=True,
+        )
+
+    def wait(self, answers: Callable[[int], bool]) -> str | None:
+        """None as soon as it answers; what it said if it does not."""
+        self._answers = answers
+        return _wait(self._guard, self._log, self.port, answers)
+
+    @property
+    def _stopped(self) -> Path:
+        return self.folder / "stopped"
+
+    def note_stop(self) -> None:
+        """The end of the server that comes now is not the end of its folder."""
+        self._stopped.touch()
+
+    def start_again(self) -> None:
+        """After a stop that was noted. Raises: ShopStartError."""
+        old, self._guard = self._guard, self._guarded()
+        self._stopped.unlink()
+        _stop(old)
+        said = self.wait(self._answers)
+        if said is not None:
+            message = f"{self._name} did not start again; it said:\n{said}"
+            raise ShopStartError(message)
+
+    def close(self) -> None:
+        """Stop it, folder and all."""
+        _stop(self._guard)
+        self._log.close()
+
+
 @contextmanager
 def _served(
     name: str,
     prepare: Callable[[Path, int, str | None], list[str]],
     answers: Callable[[int], bool],
-) -> Iterator[int]:
-    """The port of a server that runs for as long as the block, as somebody without rights."""
+) -> Iterator[_Server]:
+    """A server that runs for as long as the block."""
     user = _unprivileged_user(name)
     for _ in range(ATTEMPT_MAX):
         folder = Path(tempfile.mkdtemp(prefix="doorbuster-store-"))
@@ -146,25 +246,14 @@ def _served(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        with (folder / "log").open("w+b") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", str(folder), *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                user=user,
-                group=None if user is None else pwd.getpwnam(user).pw_gid,
-                extra_groups=None if user is None else [],
-                start_new_session=True,
-            )
-            try:
-                said = _wait(process, log, port, answers)
-                if said is None:
-                    yield port
-                    return
-            finally:
-                _stop(process)
+        server = _Server(name, command, folder, port, user)
+        try:
+            said = server.wait(answers)
+            if said is None:
+                yield server
+                return
+        finally:
+            server.close()
     message = f"{name} did not start, {ATTEMPT_MAX} times; the last time it said:\n{said}"
     raise ShopStartError(message)
 
@@ -227,9 +316,18 @@ def _free_port() -> int:
         return port
 
 
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+_HELLO = struct.pack("!i", 196_608) + b"user\0doorbuster\0database\0postgres\0\0"
+"""A connection's first message in protocol 3.0, without its length."""
+
+
 def _postgresql_answers(port: int) -> bool:
-    """An SSL request is the one question that needs no name and no password."""
-    return _asked(port, b"\x00\x00\x00\x08\x04\xd2\x16\x2f") in (b"N", b"S")
+    """It asks for the password as soon as it takes connections; before, it says that it starts."""
+    return _asked(port, struct.pack("!i", 4 + len(_HELLO)) + _HELLO) == b"R"
 
 
 def _redis_answers(port: int) -> bool:

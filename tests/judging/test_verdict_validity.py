@@ -160,3 +160,57 @@ def test_a_lost_replication_is_noticed(hand_made: Builder) -> None:
     sale = hand_made(world="sim", replications=2)
     sale.run["replications"] = 3
     assert judge(sale.write()).status == "invalid"
+
+
+FAULTS = [
+    {"kind": "kill_shop", "start": "2s", "duration": "3s"},
+    {"kind": "kill_shop", "start": "10s", "duration": "1s"},
+    {"kind": "freeze", "start": "4s", "duration": "500ms"},
+    {"kind": "kill_worker", "start": "29s", "duration": "1s"},
+]
+HAPPENED = [
+    {"kind": "kill_shop", "begun_s": 2.01, "ended_s": 5.2},
+    {"kind": "freeze", "begun_s": 4.0, "ended_s": 4.5},
+    {"kind": "kill_shop", "begun_s": 10.0, "ended_s": 11.24},
+]
+"""After the last answer, at 23 s, nobody is left to see the last one planned."""
+
+
+def _with_faults(hand_made: Builder, happened: list[dict[str, Any]], **facts: Any) -> Verdict:
+    sale = hand_made()
+    sale.scenario["faults"] = FAULTS
+    sale.run.update(faults=happened, **facts)
+    return judge(sale.write())
+
+
+def test_faults_in_time_are_part_of_a_good_run(hand_made: Builder) -> None:
+    verdict = _with_faults(hand_made, HAPPENED)
+    assert (verdict.status, verdict.exit_code) == ("pass", exit_codes.PASS)
+    check = check_of(verdict, "validity.faults")
+    assert (check.status, check.facts["planned"]) == ("pass", "3")
+
+
+@pytest.mark.parametrize("missing", range(3))
+@pytest.mark.parametrize(
+    "late", [None, {"begun_s": 0.26}, {"ended_s": 0.26}, {"begun_s": -0.26}, {"ended_s": None}]
+)
+def test_a_fault_that_did_not_happen_as_planned_voids_the_run(
+    hand_made: Builder, missing: int, late: dict[str, Any] | None
+) -> None:
+    """Left out, begun or ended more than 250 ms away from the plan, or never ended."""
+    happened = [dict(fault) for fault in HAPPENED]
+    planned = {"begun_s": (2.0, 4.0, 10.0), "ended_s": (5.0, 4.5, 11.0)}
+    if late is None:
+        del happened[missing]
+    else:
+        ((name, by_s),) = late.items()
+        happened[missing][name] = None if by_s is None else planned[name][missing] + by_s
+    verdict = _with_faults(hand_made, happened)
+    assert verdict.exit_code == exit_codes.INVALID
+    assert check_of(verdict, "validity.faults").value == 1
+
+
+def test_faults_left_out_on_purpose_are_not_missed(hand_made: Builder) -> None:
+    verdict = _with_faults(hand_made, [], without_faults=True)
+    assert verdict.exit_code == exit_codes.PASS
+    assert check_of(verdict, "validity.faults").status == "not_applicable"

@@ -50,6 +50,11 @@ _OPTIONS = (
         help="Environment variable with the token for reset, stock and audit.",
     ),
     click.option(
+        "--without-faults",
+        is_flag=True,
+        help="Leave out what the scenario breaks during the sale.",
+    ),
+    click.option(
         "--stop-file",
         type=click.Path(path_type=Path),
         help="End the run as soon as this file exists; so does STOP in the run folder.",
@@ -58,7 +63,7 @@ _OPTIONS = (
 
 
 def live_options(function: Callable[P, None]) -> Callable[P, None]:
-    """Adds profile, workers, allow_hosts, rate_ceiling_per_s, admin_token_env and stop_file."""
+    """Adds all of them, under the names that LiveOptions has for them."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -52,6 +52,7 @@ def command(
     allow_hosts: tuple[str, ...],
     rate_ceiling_per_s: float,
     admin_token_env: str,
+    without_faults: bool,
     stop_file: Path | None,
     results: Path,
     as_json: bool,
@@ -66,6 +67,7 @@ def command(
         allow_hosts=allow_hosts,
         rate_ceiling_per_s=rate_ceiling_per_s,
         admin_token=os.environ.get(admin_token_env),
+        without_faults=without_faults,
         stop_file=stop_file,
     )
     ending = load(scenario_path, settings, options, results, admin_token_env=admin_token_env)

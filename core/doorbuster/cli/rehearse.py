@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,7 @@ from doorbuster.cli.console import (
 )
 from doorbuster.cli.live_options import live_options
 from doorbuster.cli.settings import results_option, run_settings
+from doorbuster.cli.shop_options import WORKERS, check_store
 from doorbuster.cli.simulate import ended_early, simulate
 
 if TYPE_CHECKING:
@@ -52,6 +54,27 @@ Examples:
     help="How often to simulate the same crowd, with other network and service times.",
 )
 @click.option("--target", default=None, help="Your shop.  [default: the reference shop]")
+@click.option(
+    "--store",
+    default="sqlite",
+    show_default=True,
+    metavar="sqlite|postgresql[://...]",
+    help="Where the reference shop keeps its sale; see `serve --store`.",
+)
+@click.option(
+    "--redis",
+    is_flag=False,
+    flag_value="redis",
+    metavar="[redis://...]",
+    help="Redis for the reference shop; see `serve --redis`.",
+)
+@click.option(
+    "--shop-workers",
+    type=WORKERS,
+    default=1,
+    show_default=True,
+    help="Processes of the reference shop.",
+)
 @live_options
 @results_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -60,6 +83,9 @@ def command(
     scenario_path: Path,
     settings: RunSettings,
     replications: int,
+    store: str,
+    redis: str | None,
+    shop_workers: int,
     results: Path,
     as_json: bool,
     **live: Any,
@@ -72,6 +98,12 @@ def command(
     from doorbuster.scenario.reading import read_scenario
 
     file = read_scenario(scenario_path)
+    shop = {"store": store, "redis": redis, "worker_count": shop_workers}
+    if live["target"] is None:
+        _check_shop(file.scenario, shop)
+    if live["without_faults"]:
+        whole = file.scenario.model_copy(update={"faults": []})
+        file = replace(file, scenario=whole)
     say(f"1/3  Simulating {file.scenario.name}, {replications} times the same crowd ...")
     simulated = simulate(
         file, settings, replications=replications, vary="system", jobs=None, results=results
@@ -79,7 +111,7 @@ def command(
     early = ended_early(simulated)
     if early is not None:
         _conclude_alone(simulated, early, as_json=as_json)
-    with _target(file, settings, **live) as (target, token):
+    with _target(file, settings, shop, **live) as (target, token):
         say(f"2/3  The same crowd, live, against {target} ...")
         run = _load(file, settings, results, {**live, "target": target, "admin_token": token})
     if run.folder is None:
@@ -92,10 +124,23 @@ def command(
     _conclude(simulated, lived, run.exit_code, as_json=as_json)
 
 
+def _check_shop(scenario: Scenario, options: dict[str, Any]) -> None:
+    """What the reference shop cannot give is said before anything is simulated."""
+    from doorbuster_shop.possible import ImpossibleError, check_possible
+
+    store, redis = options["store"], options["redis"]
+    check_store(store, redis)
+    try:
+        check_possible(scenario, options["worker_count"], store, redis is not None, True)
+    except ImpossibleError as error:
+        stop(exit_codes.USAGE, str(error), "Nothing was run.")
+
+
 @contextmanager
 def _target(
     file: ScenarioFile,
     settings: RunSettings,
+    shop_options: dict[str, Any],
     *,
     target: str | None,
     admin_token_env: str,
@@ -105,7 +150,7 @@ def _target(
     if target is not None:
         yield target, os.environ.get(admin_token_env)
         return
-    from doorbuster_shop.running import ShopStartError, running_shop
+    from doorbuster_shop.running import MissingServerError, ShopStartError, running_shop
 
     with tempfile.TemporaryDirectory(prefix="doorbuster-shop-") as folder:
         try:
@@ -114,8 +159,11 @@ def _target(
                 seed=settings.seed,
                 folder=Path(folder),
                 queue_max=_entry_queue_limit(file.scenario),
+                **shop_options,
             ) as shop:
                 yield shop.url, shop.admin_token
+        except MissingServerError as error:
+            stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
 

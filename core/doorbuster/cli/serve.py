@@ -19,9 +19,7 @@ from doorbuster.cli.console import (
     stop,
 )
 from doorbuster.cli.running import PORT, opening, watch
-
-_POSTGRESQL = ("postgresql://", "postgres://")
-_REDIS = ("redis://", "rediss://", "unix://")
+from doorbuster.cli.shop_options import WORKERS, check_store
 
 
 @click.command(epilog="Example:  doorbuster serve scenarios/demo.yaml --port 8080 --opens-in 30s")
@@ -76,6 +74,13 @@ _REDIS = ("redis://", "rediss://", "unix://")
     help="Redis for the strategy prededuct; without an address a server of its own, likewise.",
 )
 @click.option(
+    "--workers",
+    type=WORKERS,
+    default=1,
+    show_default=True,
+    help="Processes of the shop; they share its port and its database.",
+)
+@click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
     help="Decides which payments the provider declines and how long it takes.",
 )  # fmt: skip
@@ -99,20 +104,25 @@ def command(
     database_path: Path | None,
     store: str,
     redis: str | None,
+    workers: int,
     seed: int,
     opens_in: str,
     admin_token: str | None,
     as_json: bool,
 ) -> None:
     """Start the reference shop and its payment provider on this machine; Ctrl-C ends them."""
-    from doorbuster_shop.running import MissingServerError, ShopStartError, running_shop
+    from doorbuster_shop.running import (
+        ImpossibleError,
+        MissingServerError,
+        ShopStartError,
+        running_shop,
+    )
 
-    _check_store(store, redis, database_path)
+    check_store(store, redis)
+    _check_database(database_path, store)
     opens_at_s = opening(opens_in)
     if provider_url is not None:
         provider_url = checked_url(provider_url, allow_hosts, "--provider")
-    if database_path:
-        _check_folder(database_path)
     news = [_database_news(store, database_path), *([_redis_news(redis)] if redis else [])]
     with ExitStack() as stack:
         folder = (
@@ -136,9 +146,10 @@ def command(
                     provider_url=provider_url,
                     notify_secret=notify_secret,
                     notify_time_scale=time_scale,
+                    worker_count=workers,
                 )
             )
-        except MissingServerError as error:
+        except (ImpossibleError, MissingServerError) as error:
             stop(exit_codes.USAGE, str(error))
         except ShopStartError as error:
             stop(exit_codes.TARGET_FAILED, str(error))
@@ -147,36 +158,27 @@ def command(
             _tell(running.url, running.provider_url, running.admin_token, as_json=as_json)
             for sentence in news:
                 say(sentence)
-            token, scenario = shlex.quote(running.admin_token), shlex.quote(str(scenario_path))
-            say(
-                f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario}"
-                f" --target {running.url}"
-            )
+            if running.fault_count:
+                say(f"Faults: {running.fault_count} planned; `load` has them carried out in time.")
+            say(_next_step(running.url, running.admin_token, scenario_path))
             say("Ctrl-C ends the sale.")
 
         watch(running.dead, tell)
 
 
-def _check_folder(database_path: Path) -> None:
+def _check_database(database_path: Path | None, store: str) -> None:
+    if database_path is None:
+        return
+    if store != "sqlite":
+        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
     folder = database_path.resolve().parent
     if not folder.is_dir():
         stop(exit_codes.USAGE, f"--database: {folder}: no such folder; make it first")
 
 
-def _check_store(store: str, redis: str | None, database_path: Path | None) -> None:
-    """A mistyped word must not become a file of that name."""
-    if store not in ("sqlite", "postgresql") and not store.startswith(_POSTGRESQL):
-        stop(
-            exit_codes.USAGE,
-            f"--store: unknown store (got {store!r}); allowed: sqlite, postgresql, postgresql://...",
-        )
-    if redis not in (None, "redis") and not str(redis).startswith(_REDIS):
-        stop(
-            exit_codes.USAGE,
-            f"--redis: no address (got {redis!r}); allowed: none, or redis://...",
-        )
-    if database_path and store != "sqlite":
-        stop(exit_codes.USAGE, "--database: a file is for --store sqlite; leave one of them out")
+def _next_step(shop: str, admin_token: str, scenario_path: Path) -> str:
+    token, scenario = shlex.quote(admin_token), shlex.quote(str(scenario_path))
+    return f"Next: DOORBUSTER_ADMIN_TOKEN={token} doorbuster load {scenario} --target {shop}"
 
 
 def _database_news(store: str, database_path: Path | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from doorbuster.measures.latency import dispatch_delay_s
 from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.run_records import RunRecords
+from doorbuster.plan import FaultSpan, Timetable, fault_spans
 from doorbuster.report.numbers import count, duration, percent
 from doorbuster.verdict.checks import Bound, Check, Status, Unit
 from doorbuster.vocabulary import OUTCOMES_OF_THE_MEASUREMENT, Outcome
@@ -18,6 +19,8 @@ DISPATCH_DELAY_LIMIT_S = 0.010
 """For the p99: lateness of that size changes no objective of a sale, and bots that race for the
 last unit are decided by little more. The same for every scenario, so that runs can be compared."""
 GENERATOR_CPU_LIMIT = 0.9
+FAULT_LATENESS_LIMIT_S = 0.25
+"""For the begin and the end of each fault. Twice that is lost in what a client waits anyway."""
 
 _VOID_OUTCOMES = [int(Outcome.UNDECIDED), *(int(o) for o in OUTCOMES_OF_THE_MEASUREMENT)]
 
@@ -34,6 +37,7 @@ def validity_checks(records: RunRecords) -> list[Check]:
         _drops(records),
         _generator_cpu(records),
         _clock(records, DISPATCH_DELAY_LIMIT_S),
+        *([_faults(records, FAULT_LATENESS_LIMIT_S)] if records.scenario.faults else []),
     ]
 
 
@@ -152,6 +156,47 @@ def _clock(records: RunRecords, limit_s: float) -> Check:
     if bound_s is None:
         return _row("clock", False, facts, variant="no_data", limit=limit_s, unit="s")
     return _row("clock", bound_s <= limit_s, facts, value=bound_s, limit=limit_s, unit="s")
+
+
+def _faults(records: RunRecords, limit_s: float) -> Check:
+    """Every fault of the scenario that fell into the sale was carried out, and in time."""
+    if records.run.get("without_faults"):
+        return _row("faults", good=True, facts={}, variant="not_applicable")
+    due = _due_faults(records)
+    late_s = [(span, _lateness_s(span, records)) for span in due]
+    wrong = [
+        f"{span.fault.kind} T{span.begun_s:+g}s ({duration(late) if late < math.inf else '-'})"
+        for span, late in late_s
+        if late > limit_s
+    ]
+    facts = {"planned": count(len(due)), "limit": duration(limit_s), "wrong": ", ".join(wrong)}
+    return _row("faults", not wrong, facts, value=len(wrong), limit=0)
+
+
+def _due_faults(records: RunRecords) -> list[FaultSpan]:
+    """Those that somebody was still there to see."""
+    run = records.run
+    timetable = Timetable.of(
+        records.scenario,
+        load_factor=run.get("load_factor"),
+        window=run.get("window"),
+        compress=run.get("compress") or 1.0,
+    )
+    done_s = records.requests.done_s[~np.isnan(records.requests.done_s)]
+    last_s = float(done_s.max(initial=-math.inf))
+    return [span for span in fault_spans(records.scenario, timetable) if span.begun_s < last_s]
+
+
+def _lateness_s(span: FaultSpan, records: RunRecords) -> float:
+    """How far the nearest one that was carried out is from the plan; infinite when none was."""
+    is_whole = records.run.get("status") == "complete"
+    late_s = [math.inf]
+    for happened in records.run.get("faults") or ():
+        if happened["kind"] == span.fault.kind:
+            begun_late_s = abs(happened["begun_s"] - span.begun_s)
+            ended_s = math.inf if happened["ended_s"] is None else happened["ended_s"]
+            late_s.append(max(begun_late_s, abs(ended_s - span.ended_s) if is_whole else 0.0))
+    return min(late_s)
 
 
 def _generator(records: RunRecords) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from doorbuster.documents import Check, Place, allowed_names, suggestion
 from doorbuster_load.profile.credentials import CredentialsError, read_credentials
 from doorbuster_load.profile.functions import FunctionError, load_function
-from doorbuster_load.profile.model import BookHook, Profile, Request
+from doorbuster_load.profile.model import BookHook, FaultHook, FaultHooks, Profile, Request
 from doorbuster_load.profile.templates import (
     broken_placeholder,
     environment_name,
@@ -41,6 +41,15 @@ SHARED_VARIABLES = ("t0_epoch_s", "seed", "scenario")
 """What the templates of shared requests may name."""
 HOOK_VARIABLES = (*SHARED_VARIABLES, "sku", "admin_token")
 """What the templates of hooks may name."""
+FAULT_VARIABLES = (
+    "fault_kind",
+    "fault_number",
+    "fault_duration_s",
+    "fault_extra_s",
+    "fault_of",
+    "fault_answer",
+)
+"""What the templates of fault hooks may name besides."""
 STEP_NAMES = ("browse", "reserve", "pay", "poll")
 
 Mistake = tuple[Place, str]
@@ -76,6 +85,11 @@ def hook_requests(profile: Profile) -> Iterator[tuple[Place, Request]]:
         book: BookHook | None = getattr(hooks, name)
         if book is not None:
             yield from _placed(("hooks", name, "requests"), book.requests)
+    for kind in FaultHooks.model_fields:
+        fault: FaultHook | None = getattr(hooks.faults, kind)
+        if fault is not None:
+            yield from _placed(("hooks", "faults", kind, "begin"), fault.begin)
+            yield from _placed(("hooks", "faults", kind, "end"), fault.end)
 
 
 def _placed(place: Place, requests: Sequence[Request]) -> Iterator[tuple[Place, Request]]:
@@ -127,7 +141,8 @@ def _other_variables(profile: Profile) -> Iterator[Mistake]:
         known |= set(request.extract)
     in_hooks = {name for _, request in hook_requests(profile) for name in request.extract}
     for place, request in hook_requests(profile):
-        yield from _unknown_in_request(place, request, {*HOOK_VARIABLES, *in_hooks})
+        own = FAULT_VARIABLES if place[1] == "faults" else ()
+        yield from _unknown_in_request(place, request, {*HOOK_VARIABLES, *in_hooks, *own})
 
 
 def _unknown_in_request(place: Place, request: Request, known: set[str]) -> Iterator[Mistake]:

@@ -204,6 +204,38 @@ class BookHook(Part):
     the same name. Times in seconds from the opening; one that did not happen is null or missing."""
 
 
+class FaultHook(Part):
+    """Has one kind of fault carried out, such as by Toxiproxy, Chaos Mesh or a script's server."""
+
+    begin: StepRequests
+    """Sent when a fault begins; it is in force once the last one is answered."""
+    end: list[Request] = Field(default_factory=list, max_length=32)
+    """Sent when it is over. Left out: it ends by itself after `{{fault_duration_s}}`."""
+
+
+class FaultHooks(Part):
+    """Who breaks what (docs/faults.md).
+
+    Templates may name `{{fault_kind}}`, `{{fault_number}}`, `{{fault_duration_s}}`,
+    `{{fault_extra_s}}`, `{{fault_of}}` and `{{fault_answer}}`.
+    """
+
+    kill_worker: FaultHook | None = None
+    kill_shop: FaultHook | None = None
+    restart_database: FaultHook | None = None
+    slow_database: FaultHook | None = None
+    freeze: FaultHook | None = None
+    provider_outage: FaultHook | None = None
+    kill_provider: FaultHook | None = None
+    any: FaultHook | None = None
+    """For every kind that has none of its own."""
+
+    def of(self, kind: str) -> FaultHook | None:
+        """The hook for a kind of fault."""
+        own: FaultHook | None = getattr(self, kind)
+        return own or self.any
+
+
 class Hooks(Part):
     """What is asked of the target outside the sale, by the process that starts the run."""
 
@@ -213,6 +245,7 @@ class Hooks(Part):
     audit: AuditHook | None = None
     orders: BookHook | None = None
     charges: BookHook | None = None
+    faults: FaultHooks = FaultHooks()
 
 
 class Tag(Part):

@@ -43,10 +43,13 @@ class PaymentEndpoints:
             message = f"{WAITING_PAYMENTS_MAX} payments are waiting for the provider"
             return problem(503, "overloaded", message, {"retry-after": str(RETRY_AFTER_S)})
         offer = Offer(key, request.path_params["reservation_id"], body.channel, body.means)
-        payment = await shop.store.begin_payment(offer, shop.clock())
+        now_s = shop.clock()
+        payment = await shop.store.begin_payment(offer, now_s)
         if isinstance(payment, Refusal):
             return refuse(payment)
-        settled = await shop.cashier.settle(payment, shop.terms.payment_timeout_s)
+        is_old = payment.began_at_s != now_s
+        timeout_s = shop.terms.payment_timeout_s
+        settled = await shop.cashier.settle(payment, timeout_s, is_old=is_old)
         return _tell(settled)
 
     async def poll(self, request: Request) -> Response:

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
@@ -57,6 +57,13 @@ class RefundBody(_Body):
     """Body of POST /refunds."""
 
     charge_id: Text
+
+
+class OutageBody(_Body):
+    """Body of PUT /outage."""
+
+    answer: Literal["refuse", "hang"] = "refuse"
+    duration_s: Annotated[float, Field(gt=0, le=86_400)]
 
 
 class ResetBody(_Body):
@@ -118,7 +125,7 @@ class ProviderEndpoints:
         """Why the channel takes nothing now, or None."""
         now_s = self._clock()
         door = self._counter.doors[channel]
-        outage = door.outage(now_s)
+        outage = self._counter.outage(channel)
         if outage is not None:
             if outage.hangs:
                 await _hang(request, min(HANG_MAX_S, outage.until_s - now_s))
@@ -168,7 +175,7 @@ class ProviderEndpoints:
         charge = self._counter.books.charges.get(body.charge_id)
         if charge is None:
             raise ProblemError(404, "unknown_charge", "there is no charge with this id")
-        outage = self._counter.doors[charge.channel].outage(self._clock())
+        outage = self._counter.outage(charge.channel)
         if outage is not None and charge.refunded_at_s is None:
             if outage.hangs:
                 await _hang(request, min(HANG_MAX_S, outage.until_s - self._clock()))
@@ -211,9 +218,20 @@ class ProviderEndpoints:
     async def get_health(self, request: Request) -> Response:
         """Whether the provider answers, and which of its channels are out."""
         del request
-        now_s = self._clock()
-        doors = self._counter.doors.items()
-        return answer({"status": "ok", "out": [name for name, door in doors if door.outage(now_s)]})
+        counter = self._counter
+        return answer({"status": "ok", "out": [n for n in counter.channels if counter.outage(n)]})
+
+    async def put_outage(self, request: Request) -> Response:
+        """From now on no channel takes anything, for a time or until DELETE /outage."""
+        body = await read_body(request, OutageBody)
+        self._counter.begin_outage(body.duration_s, hangs=body.answer == "hang")
+        return answer({"out": list(self._counter.channels)})
+
+    async def delete_outage(self, request: Request) -> Response:
+        """The channels are as the scenario has them."""
+        del request
+        self._counter.end_outage()
+        return answer({"out": []})
 
 
 async def _hang(request: Request, longest_s: float) -> None:
@@ -251,6 +269,8 @@ def provider_app(payments: Payments, terms: Terms, clock: Callable[[], float]) -
             Route("/captures", at.get_captures, methods=["GET"]),
             Route("/notifications", at.get_notifications, methods=["GET"]),
             Route("/reset", at.post_reset, methods=["POST"]),
+            Route("/outage", at.put_outage, methods=["PUT"]),
+            Route("/outage", at.delete_outage, methods=["DELETE"]),
             Route("/healthz", at.get_health, methods=["GET"]),
         ],
         lifespan=lifespan,

@@ -18,7 +18,7 @@ from doorbuster_shop.provider.charges import (
     refunded,
 )
 from doorbuster_shop.provider.decisions import decide
-from doorbuster_shop.provider.door import Door
+from doorbuster_shop.provider.door import Closed, Door
 from doorbuster_shop.provider.journal import Journal
 from doorbuster_shop.provider.webhooks import Event, Mailbox, Notifier, events_of
 
@@ -59,6 +59,21 @@ class Counter:
         self._acknowledged.clear()
         self._provider = provider_of(self._payments, seed)
         self.doors = {n: Door(channel, opens_at_s) for n, channel in self.channels.items()}
+        self._total_outage: Closed | None = None
+
+    def begin_outage(self, duration_s: float, *, hangs: bool) -> None:
+        """No channel takes anything for this long, or until `end_outage`."""
+        self._total_outage = Closed(self._clock() + duration_s, hangs)
+
+    def end_outage(self) -> None:
+        """The channels are as the scenario has them."""
+        self._total_outage = None
+
+    def outage(self, channel: str) -> Closed | None:
+        """Whether a channel is out at this moment."""
+        now_s, total = self._clock(), self._total_outage
+        is_total = total is not None and now_s < total.until_s
+        return total if is_total else self.doors[channel].outage(now_s)
 
     def open(self) -> None:
         """Read the journal, and go on with the notifications that nobody has acknowledged."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any
@@ -23,6 +25,7 @@ from doorbuster_shop.store.session import (
     UnstorableTextError,
     Values,
     schema_sql,
+    time_of,
 )
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
@@ -33,6 +36,12 @@ CONNECTION_WAIT_S = 5.0
 """How long a request waits for a free connection before the shop says that it is overloaded."""
 CONNECT_TIMEOUT_S = 5
 
+RECONNECT_S = 0.05
+"""How often a server that is away is looked for."""
+
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+_log = logging.getLogger(__name__)
 _CREATION_LOCK = 0x646F6F72
 """Two shops that open an empty database at once take turns."""
 
@@ -44,11 +53,14 @@ class PostgresStore(Store):
     rows and words are locked.
     """
 
-    def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], strategy: ConditionalUpdate
-    ) -> None:
+    def __init__(self, address: str, schema: str, pool: Pool, strategy: ConditionalUpdate) -> None:
         super().__init__(strategy)
+        self._address = address
+        self._schema = schema
         self._pool = pool
+        self._is_away = False
+        self._returning: asyncio.Task[None] | None = None
+        """Waits for a server that was lost; meanwhile nobody else does."""
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
         """BEGIN and COMMIT on a connection of one's own."""
@@ -60,36 +72,87 @@ class PostgresStore(Store):
 
     @asynccontextmanager
     async def _connected(self, *, is_transaction: bool) -> AsyncIterator[Session]:
+        if self._is_away:
+            message = "PostgreSQL: is away"
+            raise StoreUnavailableError(message)
+        connection: AsyncConnection[Any] | None = None
         try:
             async with self._pool.connection() as connection:
                 if is_transaction:
                     async with connection.transaction():
-                        yield PostgresSession(connection)
+                        yield PostgresSession(connection, self.clock)
+                        await self._linger(connection)
                 else:
-                    yield PostgresSession(connection)
+                    yield PostgresSession(connection, self.clock)
+                    await self._linger(connection)
         except UniqueViolation as error:
             raise DuplicateKeyError(str(error)) from error
         except psycopg.DataError as error:
             raise UnstorableTextError(str(error)) from error
         except (psycopg.OperationalError, PoolTimeout) as error:
+            if connection is not None and connection.closed:
+                self._wait_for_return()
             message = f"PostgreSQL: {type(error).__name__}: {error}"
             raise StoreUnavailableError(message) from error
         except psycopg.Error as error:
             message = f"PostgreSQL: {type(error).__name__}: {error}"
             raise StoreError(message) from error
 
+    async def _linger(self, connection: AsyncConnection[Any]) -> None:
+        """A slow database: the transaction holds all that it has for so much longer."""
+        if self.extra_s > 0:
+            await connection.execute("SELECT pg_sleep(%s)", (self.extra_s,))
+
+    def _wait_for_return(self) -> None:
+        if not self._is_away:
+            self._is_away = True
+            self._returning = asyncio.get_running_loop().create_task(self._return())
+
+    async def _return(self) -> None:
+        """Fresh connections once the server answers again; then what was under way is looked up.
+
+        The pool's own attempts get rarer and rarer, up to minutes.
+        """
+        _log.warning("PostgreSQL: a connection was lost")
+        if await _answers(self._address):
+            await self._pool.check()
+        else:
+            await self._pool.close()  # Whoever waits for a connection is told at once.
+            self._pool = await self._fresh_pool()
+            _log.warning("PostgreSQL: is back")
+        self._is_away = False
+        while self.on_return is not None and not self._is_away:
+            try:
+                await self.on_return()
+            except StoreUnavailableError:
+                await asyncio.sleep(RECONNECT_S)
+            else:
+                break
+
+    async def _fresh_pool(self) -> Pool:
+        while True:
+            await asyncio.sleep(RECONNECT_S)
+            if await _answers(self._address):
+                try:
+                    return await _open_pool(self._address, self._schema)
+                except (psycopg.Error, PoolTimeout) as error:
+                    _log.warning("PostgreSQL: %s", error)
+
     async def close_database(self) -> None:
         """Close all connections."""
+        if self._returning is not None:
+            self._returning.cancel()
         await self._pool.close()
 
 
 class PostgresSession:
     """One connection of the pool."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_clock", "_connection")
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], clock: Callable[[], float] | None) -> None:
         self._connection = connection
+        self._clock = clock
 
     async def run(self, sql: str, values: Values = ()) -> int:
         """Change rows, and tell how many."""
@@ -111,6 +174,10 @@ class PostgresSession:
         """All rows."""
         return await (await self._connection.execute(_translated(sql), values)).fetchall()
 
+    def time_s(self, asked_at_s: float) -> float:
+        """The time now."""
+        return time_of(self._clock, asked_at_s)
+
     async def hold(self, word: str) -> None:
         """An advisory lock on a hash of the word; a clash only makes somebody wait."""
         await self.run("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (word,))
@@ -129,28 +196,46 @@ async def open_postgresql(address: str, strategy: ConditionalUpdate) -> Postgres
     schema = f"doorbuster_{strategy.name}"
     try:
         await _make_tables(address, schema, is_guarded=strategy.is_guarded)
-        pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            address,
-            kwargs={
-                "autocommit": True,
-                "options": f"-c search_path={schema}",
-                "connect_timeout": CONNECT_TIMEOUT_S,
-            },
-            configure=_configure,
-            min_size=CONNECTION_MAX,
-            max_size=CONNECTION_MAX,
-            timeout=CONNECTION_WAIT_S,
-            open=False,
-        )
-        try:
-            await pool.open(wait=True, timeout=2 * CONNECT_TIMEOUT_S)
-        except PoolTimeout:
-            await pool.close()
-            raise
+        pool = await _open_pool(address, schema)
     except (psycopg.Error, PoolTimeout) as error:
         message = f"{_without_password(address)}: cannot be opened as a shop database ({error})"
         raise DatabaseError(message) from None
-    return PostgresStore(pool, strategy)
+    return PostgresStore(address, schema, pool, strategy)
+
+
+async def _open_pool(address: str, schema: str) -> Pool:
+    """Raises: psycopg.Error, PoolTimeout."""
+    pool: Pool = AsyncConnectionPool(
+        address,
+        kwargs={
+            "autocommit": True,
+            "options": f"-c search_path={schema}",
+            "connect_timeout": CONNECT_TIMEOUT_S,
+        },
+        configure=_configure,
+        min_size=CONNECTION_MAX,
+        max_size=CONNECTION_MAX,
+        timeout=CONNECTION_WAIT_S,
+        open=False,
+    )
+    try:
+        await pool.open()
+        async with pool.connection(timeout=2 * CONNECT_TIMEOUT_S):
+            pass  # The first will do; the others come while it serves.
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
+
+
+async def _answers(address: str) -> bool:
+    """Whether the server takes connections."""
+    try:
+        connection = await AsyncConnection.connect(address, connect_timeout=CONNECT_TIMEOUT_S)
+    except psycopg.OperationalError:
+        return False
+    await connection.close()
+    return True
 
 
 async def _configure(connection: AsyncConnection[Any]) -> None:

@@ -90,8 +90,10 @@ async def reserve(
     bucket = await take(session, wish)
     if isinstance(bucket, Refusal):
         return bucket
+    # The row may have been waited for; before, these units may have been another's.
+    taken_at_s = session.time_s(now_s)
     reservation = Reservation(
-        id=new_id("res", now_s),
+        id=new_id("res", taken_at_s),
         idempotency_key=wish.idempotency_key,
         sku=wish.sku,
         bucket=bucket,
@@ -99,8 +101,8 @@ async def reserve(
         quantity=wish.quantity,
         amount_cents=offered.price_cents * wish.quantity,
         state="locked",
-        reserved_at_s=now_s,
-        expires_at_s=now_s + lock_time_s,
+        reserved_at_s=taken_at_s,
+        expires_at_s=taken_at_s + lock_time_s,
     )
     await session.run(_INSERT, reservation)
     return reservation
@@ -147,9 +149,11 @@ async def release_lapsed(session: Session, now_s: float, batch_max: int) -> list
         return []
     again = await session.all(_LAPSED, (now_s, batch_max))
     lapsed = [row for row in again if row[0] in held]
-    await session.run_many(_RELEASE, [("released", now_s, row[0]) for row in lapsed])
     returned: list[Units] = [(sku, bucket, quantity) for _, sku, bucket, quantity in lapsed]
     await return_units(session, returned)
+    # Not before they could be taken again: the row of the stock may have been waited for.
+    released_at_s = session.time_s(now_s)
+    await session.run_many(_RELEASE, [("released", released_at_s, row[0]) for row in lapsed])
     return returned
 
 

@@ -7,7 +7,7 @@ FOR UPDATE where PostgreSQL needs it; SQLite has one writer at a time and is tol
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -53,8 +53,16 @@ class Session(Protocol):
     async def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
 
+    def time_s(self, asked_at_s: float) -> float:
+        """The time now, for a wish that was asked for at asked_at_s and may have waited since."""
+
     async def hold(self, word: str) -> None:
         """Wait until nobody else holds this word, then hold it to the end of the transaction."""
+
+
+def time_of(clock: Callable[[], float] | None, asked_at_s: float) -> float:
+    """By the clock, or without one as if nobody ever waited."""
+    return asked_at_s if clock is None else max(asked_at_s, clock())
 
 
 def schema_sql(dialect: str, *, is_guarded: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
@@ -15,8 +16,10 @@ from doorbuster_shop.store.session import (
     DatabaseError,
     Row,
     Session,
+    StoreUnavailableError,
     Values,
     schema_sql,
+    time_of,
 )
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
@@ -42,9 +45,9 @@ class SqliteStore(Store):
     def __init__(self, db: sqlite3.Connection, strategy: ConditionalUpdate) -> None:
         super().__init__(strategy)
         self.db = db
-        self._session = SqliteSession(db)
-        self._transaction = _Transaction(db, self._session)
-        self._reading = _Reading(self._session)
+        self._session = SqliteSession(self)
+        self._transaction = _Transaction(self, self._session)
+        self._reading = _Reading(self, self._session)
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
         """A write transaction. Only one can be open, so the same object serves for all."""
@@ -96,10 +99,11 @@ def open_sqlite(path: Path | str, strategy: ConditionalUpdate) -> SqliteStore:
 class SqliteSession:
     """Runs statements at once; its coroutines never wait."""
 
-    __slots__ = ("_db",)
+    __slots__ = ("_db", "_store")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._db = store.db
 
     async def run(self, sql: str, values: Values = ()) -> int:
         """Change rows, and tell how many."""
@@ -118,6 +122,10 @@ class SqliteSession:
         """All rows."""
         return self._db.execute(_without_row_locks(sql), values).fetchall()
 
+    def time_s(self, asked_at_s: float) -> float:
+        """The time now; another process may have had the file."""
+        return time_of(self._store.clock, asked_at_s)
+
     async def hold(self, word: str) -> None:
         """The transaction holds the whole database already."""
 
@@ -133,14 +141,19 @@ class _Transaction:
     So what was read still holds when it is written, whoever else has the database open.
     """
 
-    __slots__ = ("_db", "_session")
+    __slots__ = ("_db", "_session", "_store")
 
-    def __init__(self, db: sqlite3.Connection, session: SqliteSession) -> None:
-        self._db = db
+    def __init__(self, store: SqliteStore, session: SqliteSession) -> None:
+        self._store = store
+        self._db = store.db
         self._session = session
 
     async def __aenter__(self) -> SqliteSession:
-        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            message = f"SQLite: {error}"
+            raise StoreUnavailableError(message) from error
         return self._session
 
     async def __aexit__(
@@ -149,17 +162,25 @@ class _Transaction:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        _linger(self._store)
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
 class _Reading:
-    __slots__ = ("_session",)
+    __slots__ = ("_session", "_store")
 
-    def __init__(self, session: SqliteSession) -> None:
+    def __init__(self, store: SqliteStore, session: SqliteSession) -> None:
+        self._store = store
         self._session = session
 
     async def __aenter__(self) -> SqliteSession:
         return self._session
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        _linger(self._store)
+
+
+def _linger(store: SqliteStore) -> None:
+    """A slow disk stops the whole shop: its statements run in the event loop."""
+    if store.extra_s > 0:
+        time.sleep(store.extra_s)

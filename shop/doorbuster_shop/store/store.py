@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 
 from doorbuster.records.audit import Audit
@@ -28,6 +28,12 @@ class Store(ABC):
 
     def __init__(self, strategy: ConditionalUpdate) -> None:
         self.strategy = strategy
+        self.clock: Callable[[], float] | None = None
+        """By which a lock begins when its units are taken, not when they were asked for."""
+        self.extra_s = 0.0
+        """How much longer than needed each transaction takes, seconds: a slow database."""
+        self.on_return: Callable[[], Awaitable[object]] | None = None
+        """Called when a database that was gone is back: what was under way is unknown."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Session]:
