@@ -509,7 +509,7 @@ def strategy_picture(sale: SaleBooks) -> None:
         (reserving(sale, Reply.SOLD_OUT, Reply.LIMITED), PALE, "sold out, limit"),
         (sale.requests.intended_s[failed], RED, "overloaded, timed out"),
     )
-    bottom.set_ylim(0, 1300)
+    bottom.set_ylim(0, 1700)
     finish(bottom, until_s, "Reservations a second by answer")
     bottom.legend(loc="upper left", ncols=3)
 

@@ -39,7 +39,7 @@ CURES: dict[str, dict[str, Any]] = {
     "stock_drift": {"shop.strategy": "conditional_update"},
     "limit_bypass": {"shop.strategy": "conditional_update"},
     "late_release": {"shop.release_sweep": "100ms"},
-    "release_stampede": {"shop.release_sweep": "50ms"},
+    "release_stampede": {"shop.strategy": "prededuct", f"{STOCK_ROW}.queue_limit": 100},
     "hot_row": {"shop.strategy": "buckets", f"{STOCK_ROW}.servers": 8},
     "queue_after_sell_out": {"shop.strategy": "prededuct"},
 }
