@@ -5,8 +5,8 @@
 
 Each sale of tests/controls/sale.yaml runs live against a shop of its own, in turn on SQLite and on
 PostgreSQL, with two workers, and is broken three times: the whole shop, one worker, the payment
-provider, each at a random moment and for a random time. Judged are the books once all has come to rest: the
-shop's database against the provider's ledger, by these rules and by nothing else of Doorbuster:
+provider, each at a random moment and for a random time. Judged are the books once all is at rest,
+the shop's database against the provider's ledger, by these rules and by nothing else of ours:
 
 - who was told that the order is paid has a paid order;
 - money that the provider kept stands for a paid order, and no order paid twice;
