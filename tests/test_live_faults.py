@@ -146,11 +146,13 @@ def broken_sale(
 def test_every_planned_fault_is_in_the_record(
     broken_sale: tuple[RunFolder, RunningShop, Path],
 ) -> None:
-    """In the order of the plan, none before its time. A busy machine may be late."""
+    """None before its time. A busy machine may be late."""
     run = broken_sale[0].run
     planned = Scenario.model_validate(merged(SALE, {"faults": ALL_KINDS})).faults
-    assert [fault["kind"] for fault in run["faults"]] == [fault.kind for fault in planned]
-    for happened, fault in zip(run["faults"], planned, strict=True):
+    by_kind = {fault["kind"]: fault for fault in run["faults"]}
+    assert len(by_kind) == len(run["faults"]) == len(planned)
+    for fault in planned:
+        happened = by_kind[fault.kind]
         assert fault.start <= happened["begun_s"] < happened["ended_s"]
         assert fault.start + fault.duration <= happened["ended_s"]
     assert run["status"] == "complete"
@@ -199,7 +201,8 @@ def test_a_shop_without_its_database_says_so_and_logs_no_traceback(
         for status, sent_s in zip(requests["status"], requests["sent_s"], strict=True)
         if fault["begun_s"] < sent_s < fault["ended_s"] - 0.1
     }
-    assert 503 in met
+    if fault["ended_s"] - fault["begun_s"] > 0.5:
+        assert 503 in met
     assert met <= {0, 503, *range(200, 300), *range(400, 500)}
     log = (folder / "shop.log").read_text("utf-8")
     assert "PostgreSQL: is back" in log
@@ -247,6 +250,22 @@ def test_who_comes_while_the_shop_is_dead_is_refused(small_shop: tuple[RunningSh
         assert shop.dead() is None
         desk.end("kill_shop")
         assert httpx.get(f"{shop.url}/healthz", timeout=20).status_code == httpx.codes.OK
+
+
+@pytest.mark.parametrize("first_over", ["kill_worker", "kill_shop"])
+def test_a_worker_dies_just_before_the_shop(
+    small_shop: tuple[RunningShop, Desk], first_over: str
+) -> None:
+    """Whichever ends first, nobody answers until the shop is back, and then somebody does."""
+    shop, desk = small_shop
+    desk.begin("kill_worker")
+    desk.begin("kill_shop")
+    desk.end(first_over)
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{shop.url}/healthz", timeout=0.5)
+    desk.end("kill_shop" if first_over == "kill_worker" else "kill_worker")
+    assert httpx.get(f"{shop.url}/healthz", timeout=20).status_code == httpx.codes.OK
+    assert shop.dead() is None
 
 
 def test_a_killed_provider_keeps_its_books(small_shop: tuple[RunningShop, Desk]) -> None:
@@ -309,6 +328,22 @@ def test_a_slow_database_takes_longer(database: str, request: pytest.FixtureRequ
         began_s = time.monotonic()
         kept.reserved(at_s=OPENS_S)
         assert time.monotonic() - began_s >= 0.2
+
+
+def test_a_reset_through_one_worker_is_one_for_all(tmp_path: Path) -> None:
+    """Each worker is asked while the other one stands still."""
+    with running_shop(written(tmp_path), seed=1, folder=tmp_path, worker_count=2) as shop:
+        headers = {"Authorization": f"Bearer {shop.admin_token}"}
+        for opens_in_s, status in ((60.0, "not_open"), (-60.0, "on_sale")):
+            body = {"opens_at_epoch_s": time.time() + opens_in_s}
+            httpx.post(f"{shop.url}/admin/reset", json=body, headers=headers, timeout=10)
+            for pid in shop.shop_pids:
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    told = httpx.get(f"{shop.url}/items/console", timeout=10).json()
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                assert told["status"] == status
 
 
 # -- what is left behind ---------------------------------------------------------------------------

@@ -35,6 +35,17 @@ def codes(scenario: Scenario, **options: Any) -> set[str]:
     return {doubt.code for doubt in forecast_of(scenario, **options).doubts}
 
 
+def test_the_forecast_says_that_it_knows_no_faults(small_scenario: Build) -> None:
+    """And names a fault that breaks nothing."""
+    inside = {"kind": "freeze", "start": "5s", "duration": "2s"}
+    outside = {"kind": "kill_shop", "start": "2h", "duration": "2s"}
+    assert not {"forecast-without-faults", "fault-outside-sale"} & codes(small_scenario())
+    assert "forecast-without-faults" in codes(small_scenario(faults=[inside]))
+    found = codes(small_scenario(faults=[outside]))
+    assert "fault-outside-sale" in found
+    assert "forecast-without-faults" not in found
+
+
 # --- where the answer is known ---
 
 

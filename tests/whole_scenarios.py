@@ -434,7 +434,7 @@ def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
     pen.new_page()
     if pen.pick((True, False)):
         return []
-    kinds = FAULTS
+    kinds: Sequence[str] = FAULTS
     if pen.pick((False, True, False)):
         _let_payments_last(pen, draft)
         kinds = (*FAULTS[4:], "kill_shop", "kill_shop")

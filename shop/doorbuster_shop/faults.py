@@ -58,6 +58,7 @@ class Surroundings(NamedTuple):
     workers: Workers
     provider: Child | None
     database: Postgresql | None
+    """One that loses nothing when it is stopped."""
 
 
 class Faults:
@@ -100,6 +101,9 @@ class Faults:
         workers = self._around.workers
         match order.kind:
             case "kill_worker":
+                if not workers.keeps_port:
+                    message = "one worker, and a scenario without kill_worker: the port would close"
+                    raise FaultError(message)
                 return workers.kill_one, workers.bring_back_one
             case "kill_shop":
                 return workers.kill_all, workers.bring_back_all
@@ -138,7 +142,10 @@ class Faults:
 
     def _database(self) -> Postgresql:
         if self._around.database is None:
-            message = "the database is not a PostgreSQL server of the shop's own"
+            message = (
+                "the database is not a PostgreSQL server of the shop's own, or the scenario that "
+                "the shop was started with plans no restart_database"
+            )
             raise FaultError(message)
         return self._around.database
 

@@ -183,7 +183,7 @@ def running_shop(
 
 
 class _Stores(NamedTuple):
-    """Where the shop finds its sale, and the PostgreSQL server if it is one of the shop's own."""
+    """Where the shop finds its sale, and the server that may be stopped, if there is one."""
 
     address: str
     redis: str | None
@@ -200,8 +200,8 @@ def _stores(
     with ExitStack() as stack:
         if store == POSTGRESQL:
             survives_stop = "restart_database" in kinds
-            database = stack.enter_context(restartable_postgresql(survives_stop=survives_stop))
-            address = database.address
+            server = stack.enter_context(restartable_postgresql(survives_stop=survives_stop))
+            address, database = server.address, server if survives_stop else None
         if redis == REDIS:
             redis = stack.enter_context(throwaway_redis())
         yield _Stores(address, redis, database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from os import kill
@@ -32,6 +33,10 @@ class Workers:
         self._listener: Listener | None = None
         self._next_listener: Listener | None = None
         """After all have been killed; nobody is refused by it yet."""
+        self._turn = threading.RLock()
+        """Faults of several kinds may begin and end at one moment."""
+        self._are_all_killed = False
+        self._is_one_killed = False
         self.port = 0
 
     @property
@@ -113,38 +118,48 @@ class Workers:
 
     def kill_all(self) -> None:
         """`kill -9` of all of them, and nobody listens any more; others stand by."""
-        for child in self._children:
-            child.is_wanted = False
-        self._close_port()
-        coming_fd = self._next_listener.fd if self._next_listener else None
-        for child in self._children:
-            child.drop_spares(but=coming_fd)  # They have the open port, too.
-            child.kill()
-        self._stand_by(self._children)
+        with self._turn:
+            self._are_all_killed = True
+            for child in self._children:
+                child.is_wanted = False
+            self._close_port()
+            coming_fd = self._next_listener.fd if self._next_listener else None
+            for child in self._children:
+                child.drop_spares(but=coming_fd)  # They have the open port, too.
+                child.kill()
+            self._stand_by(self._children)
 
     def bring_back_all(self) -> None:
-        """Those who stand by serve, on the same port."""
-        assert self._listener is not None
-        self._listener.bind(self.port)
-        self._serve(self._children)
+        """Those who stand by serve, on the same port, but for one that is dead on its own."""
+        with self._turn:
+            self._are_all_killed = False
+            assert self._listener is not None
+            self._listener.bind(self.port)
+            self._serve(self._children[:-1] if self._is_one_killed else self._children)
 
     def kill_one(self) -> None:
         """`kill -9` of the last one; the port stays open, and another stands by."""
-        assert self.keeps_port
-        self._children[-1].kill()
-        self._stand_by(self._children[-1:])
+        with self._turn:
+            self._is_one_killed = True
+            assert self.keeps_port
+            if not self._are_all_killed:
+                self._children[-1].kill()
+                self._stand_by(self._children[-1:])
 
     def bring_back_one(self) -> None:
-        """Another takes the place of the one that was killed."""
-        if not self._children[-1].is_wanted:
-            self._serve(self._children[-1:])
+        """Another takes the place of the one that was killed; with the rest if all are dead."""
+        with self._turn:
+            self._is_one_killed = False
+            if not self._are_all_killed and not self._children[-1].is_wanted:
+                self._serve(self._children[-1:])
 
     def slow_database(self, extra_s: float) -> None:
         """From now on, and after a restart, each transaction takes longer by this."""
-        self._settings = {**self._settings, "database_extra_s": extra_s}
-        for child in self._children:
-            if child.is_wanted:
-                child.order({"database_extra_s": extra_s})
+        with self._turn:
+            self._settings = {**self._settings, "database_extra_s": extra_s}
+            for child in self._children:
+                if child.is_wanted:
+                    child.order({"database_extra_s": extra_s})
 
 
 class Frozen:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from doorbuster import exit_codes
 from doorbuster.cli.main import main
 from doorbuster.measures.columns import OUTCOMES, REPLIES
+from doorbuster.measures.fault_times import FAULT_KINDS
 from doorbuster.report import write_report
 from doorbuster.report.catalogue import LANGUAGES, catalogue, say
 from doorbuster.report.numbers import count, duration, money, percent
@@ -86,6 +87,27 @@ def test_every_chart_has_its_curves(hand_made: Builder) -> None:
     assert len(simulated["low"]) == len(charts["stock"]["x"])
     assert "low" not in stock["chart.stock.available", "side.live"]
     assert (simulated["y"][0], simulated["y"][-1]) == (50, 0)
+
+
+def test_faults_are_shaded_in_every_chart(hand_made: Builder) -> None:
+    """Of both sides; the names once, in the words of the catalogue where it has one."""
+    live, simulated = hand_made(), hand_made(world="sim", replications=3)
+    live.run["faults"] = [
+        {"kind": "freeze", "begun_s": 4.0, "ended_s": 6.1},
+        {"name": "a cable was cut", "begun_s": 2.0, "ended_s": None},
+    ]
+    simulated.run["faults"] = [{"kind": "freeze", "begun_s": 4.0, "ended_s": 6.0}]
+    folders = live.write("live"), simulated.write("sim")
+    path = write_report(folders[0].path / "report.html", *folders)
+    data = _data(path.read_text("utf-8"))
+    for chart in data["charts"].values():
+        assert chart["faults"] == [
+            ["=a cable was cut", 2.0, 30.0],
+            ["fault_name.freeze", 4.0, 6.1],
+            ["=", 4.0, 6.0],
+        ]
+    for kind in FAULT_KINDS:
+        assert all(f"fault_name.{kind}" in data["words"][language] for language in LANGUAGES)
 
 
 def test_the_page_says_what_matters(hand_made: Builder) -> None:

@@ -25,6 +25,9 @@ BEFORE_S, SETTLE_S, STAYS_S = 5.0, 5.0, 10
 """The time before the fault that is compared; the time after it in which the shop may recover, or
 as long as the fault was, if that is longer; and how many whole seconds on end it must be bad.
 Assumed."""
+GROWN_TIMES = 1.25
+"""A crowd that grows by more than this needs no fault to be too much. Assumed; 200 requests before
+and 400 after differ by chance by more in one of 500 cases."""
 REQUESTS_MIN = 50
 """First requests before the fault, or there is nothing to compare with."""
 
@@ -75,7 +78,7 @@ def _can_be_compared(before: Load, after: Load) -> bool:
         return False
     was_well = before.repeats[0] <= (LOAD_TIMES - 1) * before.first[0]
     per_s_before, per_s_after = before.first[0] / BEFORE_S, after.first.mean()
-    return bool(was_well and per_s_after <= LOAD_TIMES * per_s_before)
+    return bool(was_well and per_s_after <= GROWN_TIMES * per_s_before)
 
 
 def _repeats(sale: SaleBooks) -> Mask:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from doorbuster.forecast.flow import STEPS, Flow
 from doorbuster.forecast.stations import StationForecast
-from doorbuster.plan import Timetable
+from doorbuster.plan import Timetable, fault_spans
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.objectives import Conversion, FailedRequests, Objective, ResponseTime
@@ -261,6 +261,26 @@ def _capacity(
         )
 
 
+def _faults(
+    scenario: Scenario, timetable: Timetable, _flow: Flow, _stations: Sequence[StationForecast]
+) -> Iterator[Doubt]:
+    inside = {span.number for span in fault_spans(scenario, timetable)}
+    for number, fault in enumerate(scenario.faults):
+        if number not in inside:
+            yield Doubt(
+                "fault-outside-sale",
+                f"faults.{number}",
+                f"a {fault.kind} at {format_duration(fault.start)} falls outside the sale and "
+                "breaks nothing; start it within the phases",
+            )
+    if inside:
+        yield Doubt(
+            "forecast-without-faults",
+            "faults",
+            "this forecast is of a shop that is well throughout; simulate shows what the faults do",
+        )
+
+
 FINDERS: tuple[Finder, ...] = (
     _locks,
     _stock,
@@ -270,5 +290,6 @@ FINDERS: tuple[Finder, ...] = (
     _bots,
     _capacity,
     _objectives,
+    _faults,
 )
 """Every finder of doubts, in the order in which they are told."""

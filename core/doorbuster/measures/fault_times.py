@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+from doorbuster.scenario.faults import Fault
+
+FAULT_KINDS = tuple(
+    get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Fault)[0])
+)
+"""Every kind by its name in the scenario."""
 STOPS_SHOP = ("kill_shop", "freeze")
 STOPS_CHARGES = ("provider_outage", "kill_provider")
 

@@ -1,7 +1,7 @@
 """The curves of the page as plain data; the page's script only draws them.
 
-A chart is {x, x_kind, y_unit, log, series, bands, phases}. `label` is a key of the catalogues or,
-where it begins with `=`, a machine name. `y` holds null where there is nothing.
+A chart is {x, x_kind, y_unit, log, series, bands, phases, faults}. `label` is a key of the
+catalogues or, where it begins with `=`, a machine name. `y` holds null where there is nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from doorbuster.measures.columns import OUTCOMES, REPLIES, STEPS, Floats, Requests, take
+from doorbuster.measures.fault_times import FAULT_KINDS, fault_times_of
 from doorbuster.measures.latency import backlog
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.measures.series import (
@@ -52,8 +53,22 @@ def charts_of(sides: list[Side]) -> dict[str, Chart]:
         ),
         **{f"response.{step}": _response(sides, bins, step) for step in ("all", *STEPS)},
     }
-    phases = [[phase.name, phase.start_s, phase.end_s] for phase in records.phases]
-    return {name: {**chart, "phases": phases} for name, chart in charts.items() if chart["series"]}
+    times = {
+        "phases": [[phase.name, phase.start_s, phase.end_s] for phase in records.phases],
+        "faults": shaded_faults(sides),
+    }
+    return {name: {**chart, **times} for name, chart in charts.items() if chart["series"]}
+
+
+def shaded_faults(sides: list[Side]) -> list[list[Any]]:
+    """Label, begin and end of the faults of every side; only those of the first have a label."""
+    found: list[list[Any]] = []
+    for side in sides:
+        is_first = not found  # Of the sides with faults.
+        for kind, begun_s, ended_s in fault_times_of(side.records.run):
+            label = f"fault_name.{kind}" if kind in FAULT_KINDS else f"={kind}"
+            found.append([label if is_first else "=", begun_s, ended_s])
+    return found
 
 
 def _stock(sides: list[Side], bins: Bins) -> Chart:
@@ -201,4 +216,4 @@ def _numbers(values: Floats) -> list[float | None]:
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in values]
 
 
-__all__ = ["BAND", "charts_of"]
+__all__ = ["BAND", "charts_of", "shaded_faults"]

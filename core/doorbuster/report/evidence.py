@@ -8,6 +8,7 @@ import numpy as np
 
 from doorbuster.detectors.sale import SaleBooks
 from doorbuster.measures.columns import Floats
+from doorbuster.report.charts import shaded_faults
 from doorbuster.report.sides import Side
 from doorbuster.report.words import in_all_languages
 from doorbuster.verdict.checks import Check
@@ -84,6 +85,7 @@ def _chart(side: Side, sale: SaleBooks, sku: str) -> dict[str, Any]:
         "stepped": True,
         "stacked": False,
         "phases": [[phase.name, phase.start_s, phase.end_s] for phase in side.records.phases],
+        "faults": shaded_faults([side]),
         "series": [
             {
                 "label": label,

@@ -33,7 +33,10 @@ from doorbuster.report.sides import Side, sides_of
 from doorbuster.report.verdict_rows import verdict_groups
 from doorbuster.report.words import in_all_languages, measure_named, named, step_named, t
 
-SCRIPT_KEYS = ("chart.", "axis.", "side.", "step.", "all.", "outcome_name.", "reply_name.")
+SCRIPT_KEYS = (
+    *("chart.", "axis.", "side.", "step.", "all."),
+    *("outcome_name.", "reply_name.", "fault_name."),
+)
 """Keys that the page's script needs, for axes, legends and tables."""
 
 

@@ -27,11 +27,12 @@ class ReservationEndpoints:
         reservation = await self._shop.store.reserve(wish, now_s, self._shop.terms.lock_time_s)
         if isinstance(reservation, Refusal):
             return refuse(reservation)
+        from_s = max(now_s, reservation.reserved_at_s)  # A new one may have waited for its units.
         return answer(
             {
                 "reservation_id": reservation.id,
                 "amount_cents": reservation.amount_cents,
-                "expires_in_s": max(0.0, reservation.expires_at_s - now_s),
+                "expires_in_s": max(0.0, reservation.expires_at_s - from_s),
             },
             201,
         )

@@ -81,9 +81,37 @@
 
   const span = (chart) => chart.x[chart.x.length - 1] - chart.x[0];
 
+  // What was broken, as shaded stretches; where a name has room it stands at the foot.
+  function shadeFaults(u, chart) {
+    const { ctx } = u;
+    const { left, top, width, height } = u.bbox;
+    const ratio = devicePixelRatio || 1;
+    ctx.save();
+    ctx.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "bottom";
+    let end = -Infinity;
+    for (const [label, begun, ended] of chart.faults || []) {
+      const from = Math.max(u.valToPos(begun, "x", true), left);
+      const to = Math.min(u.valToPos(ended, "x", true), left + width);
+      if (to <= left || from >= left + width) continue;
+      ctx.fillStyle = colour("--c-fault");
+      ctx.fillRect(from, top, Math.max(to - from, ratio), height);
+      const name = word(label);
+      const wide = ctx.measureText(name).width;
+      const at = Math.min(from + 3 * ratio, left + width - wide);
+      if (!name || at < end) continue;
+      ctx.fillStyle = colour("--c-mark");
+      ctx.fillText(name, at, top + height - 3 * ratio);
+      end = at + wide + 6 * ratio;
+    }
+    ctx.restore();
+  }
+
   // The opening as a line through the chart, and the phases' names along its top.
   function marks(chart) {
     return (u) => {
+      shadeFaults(u, chart);
       const { ctx } = u;
       const { left, top, width, height } = u.bbox;
       const ratio = devicePixelRatio || 1;
