@@ -169,8 +169,11 @@ MODEL = _records(
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns "
     # faults: addresses of stretches
-    "frozen still restarts deaf unheard apart slow"
+    "frozen still restarts deaf unheard apart slow bends_time"
 )
-"""What does not change during a sale: addresses of its tables, and settings."""
+"""What does not change during a sale: addresses of its tables, and settings.
+
+bends_time: whether any freeze or slowness can move the end of a service or of an answer.
+"""
 STRETCHES = ("frozen", "still", "restarts", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

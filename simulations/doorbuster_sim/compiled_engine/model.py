@@ -49,6 +49,7 @@ class ModelMemory:
         record["strategy"] = code_of(scenario.shop.strategy)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
+        record["bends_time"] = len(faults.frozen) > 1 or len(faults.slow) > 1
         steps, passages = _steps_and_passages(scenario, book)
         times, behaviour = book.tables(), behaviour_of(scenario, seed)
         provider = provider_of(scenario.payments, seed)

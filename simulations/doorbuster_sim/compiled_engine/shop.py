@@ -56,8 +56,8 @@ def answer(model: Record, world: Record, request: int, reply: int) -> None:
     entry = request_at(world, request)
     entry["reply"] = reply
     leaves_ns = world["now_ns"]
-    if reply != _ERROR:
-        leaves_ns = put_off(stretches_at(model["frozen"]), leaves_ns)
+    if model["bends_time"] and reply != _ERROR:
+        leaves_ns = _moves_again(model, leaves_ns)
     due_ns = leaves_ns + entry["way_back_ns"]
     order = event_order(_REACH_VISITOR, entry["visitor"], entry["number"])
     if model["is_network_constant"]:
@@ -73,13 +73,21 @@ def start_service(model: Record, world: Record, request: int) -> None:
     now_ns = world["now_ns"]
     entry["begun_ns"] = now_ns
     entry["place"] = IS_SERVED
-    due_ns = service_ends(model, world, request)
+    due_ns = now_ns + entry["service_ns"]
+    if model["bends_time"]:
+        due_ns = service_ends(model, world, request)
     # The end of the sale may cut the service off.
     pool_at(world, entry["pool"])["busy_ns"] += min(due_ns, world["end_ns"]) - now_ns
     push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
 
 
-@inlined
+@compilable
+def _moves_again(model: Record, at_ns: int) -> int:
+    """The first moment from one on at which the shop is not frozen."""
+    return put_off(stretches_at(model["frozen"]), at_ns)
+
+
+@compilable
 def service_ends(model: Record, world: Record, request: int) -> int:
     """When the service of a request ends that has begun, if nothing strikes it down."""
     entry = request_at(world, request)
@@ -261,7 +269,7 @@ def _pay(model: Record, world: Record, request: int) -> None:
     entry["awaits_payment"] = 1
     entry["next"] = owed["first_waiting"]
     owed["first_waiting"] = request
-    due_ns = put_off(stretches_at(model["frozen"]), now_ns + model["payment_timeout_ns"])
+    due_ns = _moves_again(model, now_ns + model["payment_timeout_ns"])
     # The provider's word comes first where both are due at once. A timeout that can never be is
     # not noted: it would stay in the calendar long after the visitor has gone.
     if owed["decided_ns"] > due_ns or owed["is_unheard"]:
