@@ -18,7 +18,7 @@ from tests.whole_scenarios import FAMILIES, Whole, whole_scenarios
 from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.payments import LIVE_ONLY
 from doorbuster.scenario.service import MAX_PASSAGES
-from doorbuster.scenario.shop import STRATEGIES
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES
 from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
@@ -49,7 +49,14 @@ ANSWERS = {
         Reply.TIMEOUT,
     ),
     # A poll follows a pending payment, so the shop always knows which one is meant.
-    Action.POLL: (Reply.OK, Reply.DECLINED, Reply.PENDING, Reply.OVERLOADED, Reply.TIMEOUT),
+    Action.POLL: (
+        Reply.OK,
+        Reply.DECLINED,
+        Reply.PENDING,
+        Reply.EXPIRED,
+        Reply.OVERLOADED,
+        Reply.TIMEOUT,
+    ),
 }
 """Every answer that a step can get."""
 TRAITS = ("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap")
@@ -90,11 +97,16 @@ CORNERS = {
     "an item with everything to spare",
     "more than 100 visitors",
     *(f"strategy {strategy}" for strategy in STRATEGIES),
+    *(f"late payment {policy}" for policy in LATE_PAYMENTS),
+    "a late payment refunded",
+    "a late payment that bought its units again",
+    "a late payment for units that others had bought",
+    "a charge closed before a release",
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
 }
-SELDOM = {"POLL EXPIRED", "a refunded charge"}
+SELDOM = {"a refunded charge"}
 """Corners of one strategy that not every few hundred sales come to; each engine is held to them by
 hand in tests/test_sim_strategies.py.
 """
@@ -189,6 +201,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     unanswered = any(r["done_s"] is None for r in requests)
     told = sum(r["step"] == "reserve" and r["reply"] == "ok" for r in requests)
     items, plan = sale.audit.items, whole.plan
+    is_broken = whole.scenario.shop.strategy in BROKEN_STRATEGIES
     taken = sum(item.locked_units + item.sold_units for item in items)
     queues = [use for use in sale.stations if use["max_queue"]]
     by_item = [use["item"] for use in queues if use["item"] is not None]
@@ -207,16 +220,39 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             "more than 100 visitors": plan.visitor_count > 100,
             "the last unit sold": any(0 < i.initial_units == i.sold_units for i in items),
             f"strategy {whole.scenario.shop.strategy}": True,
+            f"late payment {whole.scenario.shop.late_payment}": True,
+            **in_late_payments(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": bool(sale.audit.payments_without_order),
-            "a refunded charge": "refunded" in sale.charges["state"].to_pylist(),
-            "an order sold after its release": any(
+            "a refunded charge": is_broken and "refunded" in sale.charges["state"].to_pylist(),
+            "an order sold after its release": is_broken
+            and any(
                 row["state"] == "sold" and row["released_s"] is not None
                 for row in sale.orders.to_pylist()
             ),
             "an item with everything to spare": any(i.available_units > 500 for i in items),
         }
     )
+
+
+def in_late_payments(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of payments whose locks had lapsed, where the shop has a policy for them."""
+    policy = whole.scenario.shop.late_payment
+    orders, charges = sale.orders.to_pylist(), sale.charges.to_pylist()
+    refunded = any(charge["state"] == "refunded" for charge in charges)
+    released_s = {o["order_id"]: o["released_s"] for o in orders if o["released_s"] is not None}
+    return {
+        "a late payment refunded": policy == "refund" and refunded,
+        "a late payment for units that others had bought": policy == "recheck_stock" and refunded,
+        "a late payment that bought its units again": policy == "recheck_stock"
+        and any(o["state"] == "sold" and o["released_s"] is not None for o in orders),
+        "a charge closed before a release": policy == "query_before_cancel"
+        and any(
+            charge["decided_s"] is not None
+            and charge["decided_s"] == released_s.get(charge["order_id"])
+            for charge in charges
+        ),
+    }
 
 
 def names_of(corners: dict[str, bool]) -> Iterator[str]:

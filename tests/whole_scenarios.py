@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
-from doorbuster.scenario.shop import STRATEGIES, Strategy
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES, Strategy
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 
@@ -396,6 +396,21 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
 
 
+def _order_lives(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
+    """What becomes of an order beside being paid in time."""
+    pen.new_page()
+    shop = draft["shop"]
+    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
+    if shop["late_payment"] == LATE_PAYMENTS[0] or not pen.pick((True, True, False)):
+        return
+    if not fights:
+        _fight_for_stock(pen, draft)
+    # The lock is gone before the money comes.
+    shop.update(lock_time=pen.ticks(2, 3, 1), release_sweep=pen.ticks(1, 2, 3))
+    for channel in draft["payments"]["channels"]:
+        channel.update(latency=pen.ticks(3, 2, 5, 8))
+
+
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     """No window, or one from the start of a phase to the end or the middle of a later one."""
     pen.new_page()
@@ -433,8 +448,11 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _let_everybody_pay(pen, draft)
     pen.new_page()
     shop["strategy"] = pen.pick(strategies)
-    if shop["strategy"] != STRATEGIES[0] and pen.pick((True, True, False)):
+    fights = shop["strategy"] != STRATEGIES[0] and pen.pick((True, True, False))
+    if fights:
         _fight_for_stock(pen, draft)
+    if shop["strategy"] not in BROKEN_STRATEGIES:
+        _order_lives(pen, draft, fights=fights)
     return draft
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
 from doorbuster_shop.failover import Failover
+from doorbuster_shop.late_queries import LateQueries
 from doorbuster_shop.provider_client import ProviderClient
 from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX
 from doorbuster_shop.store.session import StoreError
@@ -40,6 +41,7 @@ class Shop:
         self.store: Store
         self.provider: ProviderClient
         self.cashier: Cashier
+        self._late_queries: LateQueries
         self._sweep: asyncio.Task[None] | None = None
 
     async def open(self, provider_url: str) -> None:
@@ -48,6 +50,7 @@ class Shop:
         self.provider = ProviderClient(provider_url)
         failover = Failover(self.provider, dict(self.terms.failover))
         self.cashier = Cashier(self.store, self.provider, self.clock, failover)
+        self._late_queries = LateQueries(self.cashier, self._release_lapsed)
         await self.cashier.recover()
         self.restart_sweep()
 
@@ -55,6 +58,7 @@ class Shop:
         """Stop all tasks; what is in flight is taken up at the next start."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._late_queries.stop()
         await self.cashier.stop()
         await self.provider.close()
         await self.store.close()
@@ -63,6 +67,7 @@ class Shop:
         """Sweep in step with the opening that the database now holds."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._late_queries.stop()
         self._sweep = asyncio.get_running_loop().create_task(self._sweep_forever())
 
     async def _sweep_forever(self) -> None:
@@ -70,12 +75,17 @@ class Shop:
         while True:
             try:
                 await asyncio.sleep(await self._until_next_sweep_s())
-                while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
-                    await asyncio.sleep(0)  # Let buyers in between two batches.
+                await self._release_lapsed()
                 await self.store.end_sweep(self.clock())
+                if self.terms.late_payment == "query_before_cancel":
+                    self._late_queries.start_round()
             except (StoreError, sqlite3.Error):
                 _log.exception("the sweep failed; the next one will try again")
                 await asyncio.sleep(self.terms.release_sweep_s)
+
+    async def _release_lapsed(self) -> None:
+        while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
+            await asyncio.sleep(0)  # Let buyers in between two batches.
 
     async def _until_next_sweep_s(self) -> float:
         period_s = self.terms.release_sweep_s

@@ -30,6 +30,7 @@ class Terms:
     channels: tuple[str, ...]
     currency: str
     strategy: str = "conditional_update"
+    late_payment: str = "hold"
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
 
@@ -48,6 +49,7 @@ def terms_of(scenario: Scenario) -> Terms:
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
         strategy=shop.strategy,
+        late_payment=shop.late_payment,
         failover=tuple(
             (channel.name, channel.failover_to)
             for channel in scenario.payments.channels

@@ -6,6 +6,7 @@ import numpy as np
 
 from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
+from doorbuster.scenario.shop import EXTENDING
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
@@ -43,6 +44,8 @@ def _held_until_s(sale: SaleBooks) -> np.ndarray:
     """Until when a payment rightly held each lock; -inf where none did."""
     place = {name: number for number, name in enumerate(sale.orders.order_id)}
     held = np.full(len(place), -np.inf)
+    if sale.scenario.shop.late_payment not in EXTENDING:
+        return held
     charges = sale.charges
     open_ = charges.state == CHARGE_STATES.index("processing")
     decided_s = np.where(open_, np.inf, charges.decided_s)

@@ -65,7 +65,8 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
     row["quantity"] = lock["units"]
     if owed["reply"] == _PENDING:
         row["state"] = _PROCESSING
-    elif owed["reply"] == _DECLINED:
+    elif owed["reply"] == _DECLINED or not owed["approved"]:
+        # Refused, or closed before the provider had decided: either way it took no money.
         row["state"] = _REFUSED
         row["decided_ns"] = owed["decided_ns"]
     else:

@@ -61,7 +61,10 @@ PAYMENT = _records(
     i8="decided_ns asked_ns",
     i4="next visit attempt reply approved reservation first_waiting channel",
 )
-"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word."""
+"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word.
+
+approved: what the provider will say; 0 as well once the shop has had the charge closed.
+"""
 
 POOL = _records(
     i8="servers queue_limit present first_waiting last_waiting busy_ns max_queue refused"
@@ -144,7 +147,7 @@ WORLD = _records(
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
-    "is_broken is_guarded",
+    "is_broken is_guarded are_locks_extended",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts."""
 
@@ -157,6 +160,6 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns"
+    "payment_timeout_ns late_payment"
 )
 """What does not change during a sale: addresses of its tables, and settings."""

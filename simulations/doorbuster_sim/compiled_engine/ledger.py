@@ -17,11 +17,13 @@ from doorbuster_sim.compiled_engine.places import (
     reservation_at,
     visit_at,
 )
+from doorbuster_sim.late_payment import RECHECK_STOCK
 from doorbuster_sim.strategies import (
     BUCKETS,
     CHECK_THEN_WRITE,
     CONDITIONAL_UPDATE,
     OPTIMISTIC,
+    PREDEDUCT,
     STALE_EXPIRY,
     STUCK_SOLD_OUT,
     UNGUARDED_RELEASE,
@@ -29,6 +31,7 @@ from doorbuster_sim.strategies import (
     check_then_write,
     conditional_update,
     optimistic,
+    prededuct,
     stale_expiry,
     stuck_sold_out,
     unguarded_release,
@@ -70,8 +73,15 @@ def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
     """Whether the lock is gone, or its time is over and no payment holds it."""
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
-        return now_ns >= entry["lapses_ns"] and entry["payments_in_flight"] == 0
+        return now_ns >= entry["lapses_ns"] and not _is_held(world, reservation)
     return entry["state"] == RELEASED
+
+
+@inlined
+def _is_held(world: Record, reservation: int) -> bool:
+    """Whether a payment in flight keeps a lock from lapsing."""
+    is_paying = reservation_at(world, reservation)["payments_in_flight"] > 0
+    return is_paying and world["are_locks_extended"] != 0
 
 
 @compilable
@@ -131,13 +141,7 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
         _move(world, item, check_then_write.written_level(seen, units) - level, units, 0)
         return 0
     if strategy == BUCKETS:
-        levels = buckets_of(world, item)
-        bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
-        if bucket == buckets.NO_BUCKET:
-            return _TOO_FEW
-        levels[bucket] -= units
-        _move(world, item, -units, units, 0)
-        return bucket
+        return _take_from_bucket(world, visit)
     if strategy == OPTIMISTIC:
         if optimistic.saw_too_few(seen):
             return _TOO_FEW
@@ -155,20 +159,61 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
 
 
 @compilable
+def _take_from_bucket(world: Record, visit: int) -> int:
+    """Look around from one's own bucket on."""
+    buyer = visit_at(world, visit)
+    units, levels = buyer["quantity"], buckets_of(world, buyer["item"])
+    bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
+    if bucket == buckets.NO_BUCKET:
+        return _TOO_FEW
+    levels[bucket] -= units
+    _move(world, buyer["item"], -units, units, 0)
+    return bucket
+
+
+@compilable
+def _lock_again(model: Record, world: Record, reservation: int) -> bool:
+    """Take the units of a released order once more, if the shop does and they are free."""
+    entry = reservation_at(world, reservation)
+    visit, units, stock = entry["visit"], entry["units"], item_at(world, entry["item"])
+    if model["late_payment"] != RECHECK_STOCK:
+        return False
+    if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
+        return False
+    bucket = 0
+    if model["strategy"] == BUCKETS:
+        bucket = _take_from_bucket(world, visit)
+    elif conditional_update.has_enough(stock["available"], units):
+        _move(world, entry["item"], -units, units, 0)
+        # The database decides; the counter, which the next sweep puts right, follows.
+        if model["strategy"] == PREDEDUCT and prededuct.is_let_in(stock["counter"], units):
+            stock["counter"] -= units
+    else:
+        bucket = _TOO_FEW
+    if bucket < 0:
+        return False
+    entry["state"] = LOCKED
+    entry["bucket"] = bucket
+    change_holding(world, visit, units)
+    return True
+
+
+@compilable
 def settle(model: Record, world: Record, reservation: int) -> bool:
     """The provider has taken the money: sell the units; False when it must go back."""
     entry = reservation_at(world, reservation)
-    if entry["state"] == RELEASED and model["strategy"] == STALE_EXPIRY:
-        return False
+    if entry["state"] == RELEASED and model["strategy"] != UNGUARDED_RELEASE:
+        if world["are_locks_extended"] and model["strategy"] != STALE_EXPIRY:
+            world["is_broken"] = 1
+        if not _lock_again(model, world, reservation):
+            return False
     stock = item_at(world, entry["item"])
     if entry["state"] == LOCKED:
         _move(world, entry["item"], 0, -entry["units"], entry["units"])
-    elif model["strategy"] == UNGUARDED_RELEASE:
+    else:
         # Nobody takes the units from the shelf, to which the sweep has returned them.
         _move(world, entry["item"], 0, 0, entry["units"])
         change_holding(world, entry["visit"], entry["units"])
-    else:
-        world["is_broken"] = 1
     entry["state"] = PAID
     entry["sold_ns"] = world["now_ns"]
     stock["orders"] += 1
@@ -180,7 +225,7 @@ def settle(model: Record, world: Record, reservation: int) -> bool:
 
 
 @compilable
-def _forget(model: Record, world: Record, reservation: int) -> None:
+def forget(model: Record, world: Record, reservation: int) -> None:
     """Release a reservation whose time is over, unless it was paid; its visit may then go."""
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
@@ -207,7 +252,7 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
 
 
 @compilable
-def sweep(model: Record, world: Record) -> None:
+def release_lapsed(model: Record, world: Record) -> None:
     """Release every lapsed reservation; one in the middle of a payment is held."""
     if model["strategy"] == UNGUARDED_RELEASE:
         _sweep_unguarded(model, world)
@@ -220,22 +265,22 @@ def sweep(model: Record, world: Record) -> None:
     kept = 0
     for index in range(world["held_lock_count"]):
         reservation = held_locks_of(world)[index]
-        if reservation_at(world, reservation)["payments_in_flight"] > 0:
+        if _is_held(world, reservation):
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(model, world, reservation)
+            forget(model, world, reservation)
     while world["lock_count"] > 0:
         reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
         entry = reservation_at(world, reservation)
         if entry["lapses_ns"] > now_ns:
             break
         _pass_lock(world)
-        if entry["payments_in_flight"] > 0:
+        if _is_held(world, reservation):
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(model, world, reservation)
+            forget(model, world, reservation)
     world["held_lock_count"] = kept
     reconcile(model, world)
 

@@ -258,15 +258,25 @@ def _charge(model: Record, world: Record, request: int, reservation: int) -> int
 
 @compilable
 def hear_provider(model: Record, world: Record, payment: int) -> None:
-    """The provider has decided: settle, and answer everybody who waits."""
+    """The provider has decided: settle, unless the charge was closed meanwhile."""
     owed = payment_at(world, payment)
-    lock = reservation_at(world, owed["reservation"])
-    lock["payments_in_flight"] -= 1
-    # A lock that was held beyond its time lapses now.
-    lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
-    owed["reply"] = _DECLINED
-    if owed["approved"]:
-        owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
+    if owed["reply"] == _PENDING:
+        lock = reservation_at(world, owed["reservation"])
+        lock["payments_in_flight"] -= 1
+        if world["are_locks_extended"]:
+            # A lock that was held beyond its time lapses now.
+            lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
+        owed["reply"] = _DECLINED
+        if owed["approved"]:
+            owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
+        answer_waiting(model, world, payment)
+    release(world, owed["visit"])
+
+
+@compilable
+def answer_waiting(model: Record, world: Record, payment: int) -> None:
+    """A payment is decided: tell everybody who waits for it."""
+    owed = payment_at(world, payment)
     request = owed["first_waiting"]
     owed["first_waiting"] = NOBODY
     while request != NOBODY:
@@ -275,7 +285,6 @@ def hear_provider(model: Record, world: Record, payment: int) -> None:
         entry["awaits_payment"] = 0
         _answer(model, world, request, owed["reply"])
         request = following
-    release(world, owed["visit"])
 
 
 @compilable

@@ -29,7 +29,7 @@ _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far fa
 
 _ORDER_STATES = tuple(LockState)
 _CHARGE_STATES = {Reply.PENDING: 0, Reply.OK: 1, Reply.DECLINED: 2, Reply.EXPIRED: 3}
-"""The place in CHARGE_STATES by what the shop says of a payment."""
+"""The place in CHARGE_STATES by what the shop says of a payment that was not closed."""
 
 
 class Request(NamedTuple):
@@ -64,9 +64,16 @@ class _Payment:
     channel: int
     asked_ns: int
     reply: Reply = Reply.PENDING
+    is_closed: bool = False
+    """Whether the shop has had it closed at the provider: it takes no money."""
     decided_ns: int = ABSENT_NS
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
+
+    @property
+    def charge_state(self) -> int:
+        """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one."""
+        return _CHARGE_STATES[Reply.DECLINED if self.is_closed else self.reply]
 
 
 @dataclass
@@ -118,7 +125,11 @@ class SimulatedShop:
             lock_ns=to_ns(scenario.shop.lock_time),
             sweep_ns=self._sweep_ns,
             strategy=scenario.shop.strategy,
+            late_payment=scenario.shop.late_payment,
         )
+        self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
+        self._open_payments: list[_Payment] = []
+        """Those that a sweep may have to close, and some that are decided."""
         env.process(self._sweep())
 
     def serve(self, request: Request) -> Waiting:
@@ -210,7 +221,7 @@ class SimulatedShop:
         rows = [
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
-                *(charge.reservation.item, charge.reservation.units, _CHARGE_STATES[charge.reply]),
+                *(charge.reservation.item, charge.reservation.units, charge.charge_state),
                 *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
@@ -263,6 +274,8 @@ class SimulatedShop:
             )
             customer.payments[request.logical_attempt] = payment
             reservation.payments_in_flight += 1
+            if self._closes_charges:
+                self._open_payments.append(payment)
             self._env.process(self._charge(request, reservation, payment))
         if payment.reply is Reply.PENDING:
             yield payment.decided | self._env.moment(
@@ -278,6 +291,8 @@ class SimulatedShop:
         yield self._env.moment(
             to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
         )
+        if payment.is_closed:
+            return
         reservation.end_hold(self._env.now_ns)
         payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
         if approved:
@@ -303,5 +318,18 @@ class SimulatedShop:
         wait_ns = -start_ns if start_ns <= 0 else -start_ns % self._sweep_ns
         while True:
             yield self._env.moment(wait_ns, Rank.SWEEP)
+            self._close_late_charges()
             self.ledger.sweep(self._env.now_ns)
             wait_ns = self._sweep_ns
+
+    def _close_late_charges(self) -> None:
+        """Have the charges closed whose locks are past their time, before these are released."""
+        now_ns = self._env.now_ns
+        undecided = [p for p in self._open_payments if p.reply is Reply.PENDING]
+        self._open_payments = [p for p in undecided if p.reservation.lapses_ns > now_ns]
+        for payment in undecided:
+            if payment.reservation.lapses_ns <= now_ns:
+                payment.reservation.payments_in_flight -= 1
+                payment.reply, payment.is_closed = Reply.EXPIRED, True
+                payment.decided_ns = now_ns
+                payment.decided.succeed()
