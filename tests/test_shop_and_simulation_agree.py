@@ -32,6 +32,7 @@ from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
 from doorbuster_shop.terms import terms_of
 from doorbuster_sim import SimulatedSale, simulate_sale
+from doorbuster_sim.lock_time import lock_span_ns
 
 Build = Callable[..., Scenario]
 Record = dict[str, Any]
@@ -85,8 +86,12 @@ CHANCES = st.fixed_dictionaries(
         "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
         "drain": st.sampled_from([0, "100ms", "3s"]),
         "late_payment": st.sampled_from(LATE_PAYMENTS),
+        "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
     }
 )
+
+
+ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter")
 
 
 def scenario_of(build: Build, chance: Record) -> Scenario:
@@ -101,7 +106,7 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
     return build(
         shop={
             "items": items,
-            **{k: chance[k] for k in ("lock_time", "release_sweep", "late_payment")},
+            **{k: chance[k] for k in ORDER_LIFE},
         },
         crowd={
             "phases": [{"name": "all", **phase}],
@@ -209,6 +214,7 @@ class Replay:
     def __init__(self, shop: Kept, scenario: Scenario, plan: Plan, seed: int) -> None:
         self.shop, self.scenario, self.plan = shop, scenario, plan
         self.lock_ns = nanoseconds(scenario.shop.lock_time)
+        self.jitter_ns, self.seed = nanoseconds(scenario.shop.release_jitter), seed
         self.timeout_ns = nanoseconds(scenario.payments.timeout)
         self.provider = provider_of(scenario.payments, seed)
         self.replies: dict[tuple[int, int], tuple[int, str]] = {}
@@ -265,7 +271,11 @@ class Replay:
         key = f"{sent.visitor} reserves, {sent.reserving_attempt}"
         account = str(self.plan.account[sent.visitor])
         units = int(self.plan.quantity[sent.visitor])
-        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, self.lock_ns)
+        # The simulation draws the jitter that the shop takes from a hash.
+        span_ns = plain(lock_span_ns)(
+            self.lock_ns, self.jitter_ns, self.seed, sent.visitor, sent.reserving_attempt
+        )
+        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, span_ns)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id
@@ -355,7 +365,7 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
     """What became of each order and when, in nanoseconds; the store's clock counts them."""
     rows = [order if isinstance(order, dict) else order._asdict() for order in orders]
     scale = 1e9 if orders and isinstance(orders[0], dict) else 1
-    names = ("reserved_s", "released_s", "sold_s")
+    names = ("reserved_s", "expires_s", "released_s", "sold_s")
     moments = (
         (
             *(None if row[name] is None else round(row[name] * scale) for name in names),

@@ -98,6 +98,7 @@ CORNERS = {
     "more than 100 visitors",
     *(f"strategy {strategy}" for strategy in STRATEGIES),
     *(f"late payment {policy}" for policy in LATE_PAYMENTS),
+    "locks of different lengths",
     "a late payment refunded",
     "a late payment that bought its units again",
     "a late payment for units that others had bought",
@@ -220,6 +221,10 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             "more than 100 visitors": plan.visitor_count > 100,
             "the last unit sold": any(0 < i.initial_units == i.sold_units for i in items),
             f"strategy {whole.scenario.shop.strategy}": True,
+            "locks of different lengths": (
+                len({o["expires_s"] - o["reserved_s"] for o in sale.orders.to_pylist()}) > 1
+                and whole.scenario.shop.release_jitter > 0
+            ),
             f"late payment {whole.scenario.shop.late_payment}": True,
             **in_late_payments(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),

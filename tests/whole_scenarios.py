@@ -396,9 +396,8 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
 
 
-def _order_lives(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
-    """What becomes of an order beside being paid in time."""
-    pen.new_page()
+def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
+    """What becomes of money that comes late, mostly where it does."""
     shop = draft["shop"]
     shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
     if shop["late_payment"] == LATE_PAYMENTS[0] or not pen.pick((True, True, False)):
@@ -452,7 +451,9 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     if fights:
         _fight_for_stock(pen, draft)
     if shop["strategy"] not in BROKEN_STRATEGIES:
-        _order_lives(pen, draft, fights=fights)
+        _late_payments(pen, draft, fights=fights)
+    pen.new_page()
+    shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
     return draft
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part, Words
-from doorbuster.scenario.durations import PositiveDuration
+from doorbuster.scenario.durations import Duration, PositiveDuration
 
 
 def _decimal(value: object) -> object:
@@ -97,6 +97,9 @@ class Shop(Part):
     release_sweep: PositiveDuration = 1.0
     """How often lapsed reservations are released. Default 1s; 60s is common in real shops, 5m and
     more were seen."""
+    release_jitter: Duration = 0.0
+    """Each lock lasts longer by a uniform share of it, so that locks made in one rush do not all
+    lapse at one moment. Default 0s."""
     strategy: Strategy = "conditional_update"
     """How the shop keeps its stock. The first five are correct; `check_then_write` and what follows
     are broken in the way of real shops, to prove that the detectors see it (docs/strategies.md)."""

@@ -39,6 +39,7 @@ def _write_order(world: Record, visit: int, reservation: int) -> None:
     row["visitor"] = buyer["visitor"]
     row["account"] = buyer["account"]
     row["reserved_ns"] = lock["reserved_ns"]
+    row["expires_ns"] = lock["expires_ns"]
     row["released_ns"] = lock["released_ns"]
     row["sold_ns"] = lock["sold_ns"]
     row["attempt"] = lock["attempt"]

@@ -52,7 +52,7 @@ seen: what its look tells the stock decision, or the units that it took from the
 """
 
 RESERVATION = _records(
-    i8="lapses_ns reserved_ns released_ns sold_ns",
+    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns",
     i4="next visit item units attempt state payments_in_flight captures bucket is_copied",
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
@@ -91,7 +91,8 @@ VISIT_ROW = _records(
 )
 STOCK_ROW = _records(i8="at_ns available locked sold", i4="item")
 ORDER_ROW = _records(
-    i8="visitor account reserved_ns released_ns sold_ns", i4="attempt item quantity state"
+    i8="visitor account reserved_ns expires_ns released_ns sold_ns",
+    i4="attempt item quantity state",
 )
 CHARGE_ROW = _records(
     i8="visitor asked_ns decided_ns captured_ns refunded_ns",
@@ -128,7 +129,7 @@ ARRAYS = {
 
 attempts: one row a visit, one column an action. buckets: one row an item, one column a bucket.
 fine, coarse: first event of each bucket and each stretch of buckets. lane_events: one ring a lane,
-each as long as `requests`. locks: ring of reservations in the order in which they lapse.
+each as long as `requests`. locks: reservations, the one that lapses first in front; see `locks`.
 held_locks: reservations past their time that a payment holds; under `stale_expiry` all that the
 next sweep may find past their time.
 """
@@ -160,6 +161,6 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns late_payment"
+    "payment_timeout_ns late_payment jitter_ns"
 )
 """What does not change during a sale: addresses of its tables, and settings."""

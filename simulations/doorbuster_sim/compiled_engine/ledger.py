@@ -9,6 +9,7 @@ from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
 from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.keeping import release, take_reservation
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.locks import add_lock, first_lock, pass_first_lock
 from doorbuster_sim.compiled_engine.places import (
     buckets_of,
     held_locks_of,
@@ -18,6 +19,7 @@ from doorbuster_sim.compiled_engine.places import (
     visit_at,
 )
 from doorbuster_sim.late_payment import RECHECK_STOCK
+from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.strategies import (
     BUCKETS,
     CHECK_THEN_WRITE,
@@ -106,7 +108,11 @@ def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -
     change_holding(world, visit, units)
     reservation = take_reservation(world)
     entry = reservation_at(world, reservation)
-    entry["lapses_ns"] = world["now_ns"] + model["lock_ns"]
+    span_ns = lock_span_ns(
+        model["lock_ns"], model["jitter_ns"], model["system_seed"], buyer["visitor"], attempt
+    )
+    entry["lapses_ns"] = world["now_ns"] + span_ns
+    entry["expires_ns"] = entry["lapses_ns"]
     entry["reserved_ns"] = world["now_ns"]
     entry["released_ns"] = ABSENT_NS
     entry["sold_ns"] = ABSENT_NS
@@ -122,9 +128,7 @@ def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -
     entry["is_copied"] = 0
     buyer["reservation"] = reservation
     buyer["references"] += 1
-    end = world["first_lock"] + world["lock_count"]
-    locks_of(world)[end & (world["locks_room"] - 1)] = reservation
-    world["lock_count"] += 1
+    add_lock(model, world, reservation)
     return _OK
 
 
@@ -260,7 +264,6 @@ def release_lapsed(model: Record, world: Record) -> None:
     if model["strategy"] == STALE_EXPIRY:
         _sweep_by_copy(model, world)
         return
-    locks = locks_of(world)
     now_ns = world["now_ns"]
     kept = 0
     for index in range(world["held_lock_count"]):
@@ -271,11 +274,11 @@ def release_lapsed(model: Record, world: Record) -> None:
         else:
             forget(model, world, reservation)
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         entry = reservation_at(world, reservation)
         if entry["lapses_ns"] > now_ns:
             break
-        _pass_lock(world)
+        pass_first_lock(model, world)
         if _is_held(world, reservation):
             held_locks_of(world)[kept] = reservation
             kept += 1
@@ -285,23 +288,15 @@ def release_lapsed(model: Record, world: Record) -> None:
     reconcile(model, world)
 
 
-@inlined
-def _pass_lock(world: Record) -> None:
-    """The first lock of the ring is looked after."""
-    world["first_lock"] += 1
-    world["lock_count"] -= 1
-
-
 @compilable
 def _sweep_unguarded(model: Record, world: Record) -> None:
     """Release what is past its time, being paid or paid or not."""
-    locks = locks_of(world)
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         entry = reservation_at(world, reservation)
         if not unguarded_release.is_released(entry["lapses_ns"], world["now_ns"]):
             break
-        _pass_lock(world)
+        pass_first_lock(model, world)
         _give_back(model, world, reservation)
         release(world, entry["visit"])
 
@@ -309,7 +304,7 @@ def _sweep_unguarded(model: Record, world: Record) -> None:
 @compilable
 def _sweep_by_copy(model: Record, world: Record) -> None:
     """Release what the copy says, then copy what the next sweep will find past its time."""
-    held, locks, kept = held_locks_of(world), locks_of(world), 0
+    held, kept = held_locks_of(world), 0
     for index in range(world["held_lock_count"]):
         reservation = held[index]
         if reservation_at(world, reservation)["is_copied"]:
@@ -320,11 +315,11 @@ def _sweep_by_copy(model: Record, world: Record) -> None:
             kept += 1
     next_ns = world["next_sweep_ns"]
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         lapses_ns = reservation_at(world, reservation)["lapses_ns"]
         if not stale_expiry.has_lapsed(lapses_ns, next_ns):
             break
-        _pass_lock(world)
+        pass_first_lock(model, world)
         held[kept] = reservation
         kept += 1
     found, kept = kept, 0

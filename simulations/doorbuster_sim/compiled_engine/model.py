@@ -45,6 +45,7 @@ class ModelMemory:
         record["network_row"] = book.add(service.network)
         record["is_network_constant"] = isinstance(service.network, Constant)
         record["lock_ns"] = _to_ns(scenario.shop.lock_time)
+        record["jitter_ns"] = _to_ns(scenario.shop.release_jitter)
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)

@@ -39,6 +39,8 @@ class Reservation:
     lapses_ns: int
     state: LockState = LockState.LOCKED
     payments_in_flight: int = 0
+    expires_ns: int = ABSENT_NS
+    """When it was to lapse at first."""
     reserved_ns: int = ABSENT_NS
     released_ns: int = ABSENT_NS
     sold_ns: int = ABSENT_NS
@@ -112,14 +114,12 @@ class StockLedger:
         self,
         items: list[ItemStock],
         *,
-        lock_ns: int,
         sweep_ns: int,
         strategy: Strategy = "conditional_update",
         late_payment: LatePayment = "hold",
     ) -> None:
         self.items = items
         self._late_payment = late_payment
-        self._lock_ns = lock_ns
         self._sweep_ns = sweep_ns
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._locks: list[Reservation] = []
@@ -143,7 +143,7 @@ class StockLedger:
         self._keeping.know_again(self.items[item], seen)
 
     def reserve(
-        self, item: int, account: int, units: int, now_ns: int, seen: int = 0
+        self, item: int, account: int, units: int, now_ns: int, lapses_ns: int, seen: int = 0
     ) -> tuple[Reply | None, Reservation | None]:
         """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
 
@@ -160,7 +160,8 @@ class StockLedger:
             item,
             account,
             units,
-            now_ns + self._lock_ns,
+            lapses_ns,
+            expires_ns=lapses_ns,
             reserved_ns=now_ns,
             bucket=bucket,
             is_extended=self._late_payment in EXTENDING,

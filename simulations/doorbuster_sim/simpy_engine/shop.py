@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import simpy
 
+from doorbuster.compiling import plain
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
 from doorbuster.provider import Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
@@ -17,6 +18,7 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.books import ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
+from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
@@ -25,6 +27,7 @@ from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 from doorbuster_sim.tables import ABSENT_NS
 
+_lock_span_ns = plain(lock_span_ns)
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
 
 _ORDER_STATES = tuple(LockState)
@@ -122,11 +125,12 @@ class SimulatedShop:
                 ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
                 for item in scenario.shop.items
             ],
-            lock_ns=to_ns(scenario.shop.lock_time),
             sweep_ns=self._sweep_ns,
             strategy=scenario.shop.strategy,
             late_payment=scenario.shop.late_payment,
         )
+        self._lock_ns = to_ns(scenario.shop.lock_time)
+        self._jitter_ns = to_ns(scenario.shop.release_jitter)
         self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
         self._open_payments: list[_Payment] = []
         """Those that a sweep may have to close, and some that are decided."""
@@ -208,7 +212,7 @@ class SimulatedShop:
         rows = [
             (
                 *(visitor, attempt, order.account, order.item, order.units),
-                *(_ORDER_STATES.index(order.state), order.reserved_ns),
+                *(_ORDER_STATES.index(order.state), order.reserved_ns, order.expires_ns),
                 *(order.released_ns, order.sold_ns),
             )
             for visitor, customer in self._customers.items()
@@ -249,8 +253,12 @@ class SimulatedShop:
         if request.logical_attempt in customer.reservations:
             self.ledger.know_again(request.item, seen)
             return Reply.OK
+        now_ns, attempt = self._env.now_ns, request.logical_attempt
+        lapses_ns = now_ns + _lock_span_ns(
+            self._lock_ns, self._jitter_ns, self._system_seed, request.visitor, attempt
+        )
         reply, reservation = self.ledger.reserve(
-            request.item, request.account, request.units, self._env.now_ns, seen
+            request.item, request.account, request.units, now_ns, lapses_ns, seen
         )
         if reservation is not None:
             customer.reservations[request.logical_attempt] = reservation
