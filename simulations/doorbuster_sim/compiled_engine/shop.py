@@ -315,29 +315,33 @@ def _ask_provider(model: Record, world: Record, payment: int, asked_ns: int) -> 
     )
     owed["is_unheard"] = 0
     owed["approved"] = 1 if approved else 0
-    due_ns = put_off(stretches_at(model["deaf"]), asked_ns + to_ns(answer_s))
+    answered_ns = asked_ns + to_ns(answer_s)
+    owed["known_ns"] = put_off(stretches_at(model["gone"]), answered_ns)
+    due_ns = put_off(stretches_at(model["deaf"]), answered_ns)
     owed["decided_ns"] = due_ns
     push(world, due_ns, event_order(_PROVIDER_ANSWER, visitor, owed["attempt"]), payment)
 
 
 @compilable
 def hear_provider(model: Record, world: Record, payment: int) -> None:
-    """The provider has decided, or can be asked again."""
+    """The provider has decided, or can be asked again, unless the charge was closed meanwhile."""
     owed = payment_at(world, payment)
-    if not owed["is_unheard"]:
-        _settle_payment(model, world, payment, _DECLINED)
-        return
-    lock = reservation_at(world, owed["reservation"])
-    if lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
-        owed["asked_ns"] = world["now_ns"]
-        _ask_provider(model, world, payment, world["now_ns"])
-    else:
-        owed["approved"] = 0
-        _settle_payment(model, world, payment, _EXPIRED)
+    if owed["reply"] == _PENDING:
+        lock = reservation_at(world, owed["reservation"])
+        if not owed["is_unheard"]:
+            settle_payment(model, world, payment, _DECLINED)
+        elif lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
+            owed["asked_ns"] = world["now_ns"]
+            _ask_provider(model, world, payment, world["now_ns"])
+            return
+        else:
+            owed["approved"] = 0
+            settle_payment(model, world, payment, _EXPIRED)
+    release(world, owed["visit"])
 
 
 @compilable
-def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
+def settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
     """Sell if the provider has approved, and answer everybody who waits.
 
     otherwise: the answer where it has not.
@@ -345,11 +349,19 @@ def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) 
     owed = payment_at(world, payment)
     lock = reservation_at(world, owed["reservation"])
     lock["payments_in_flight"] -= 1
-    # A lock that was held beyond its time lapses now.
-    lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
+    if world["are_locks_extended"]:
+        # A lock that was held beyond its time lapses now.
+        lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
     owed["reply"] = otherwise
     if owed["approved"]:
         owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
+    answer_waiting(model, world, payment)
+
+
+@compilable
+def answer_waiting(model: Record, world: Record, payment: int) -> None:
+    """A payment is decided: tell everybody who waits for it."""
+    owed = payment_at(world, payment)
     request = owed["first_waiting"]
     owed["first_waiting"] = NOBODY
     while request != NOBODY:
@@ -358,7 +370,6 @@ def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) 
         entry["awaits_payment"] = 0
         answer(model, world, request, owed["reply"])
         request = following
-    release(world, owed["visit"])
 
 
 @compilable
