@@ -85,7 +85,7 @@ def test_the_shop_tells_the_buyer_how_long(tmp_path: Path) -> None:
     """`expires_in_s` and the book of orders know the share; a repeat is told of the same end."""
     terms: dict[str, Any] = {"lock_time": "2s", "release_sweep": "100ms", "release_jitter": "3s"}
     with shop_with(tmp_path, {}, terms=terms) as (_, buyer):
-        told = {}
+        told: dict[str, list[float]] = {}
         for key in ("a", "b", "c", "a"):
             reply = buyer.http.post(
                 "/reservations",

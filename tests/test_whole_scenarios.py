@@ -49,6 +49,8 @@ ANSWERS = {
         Reply.TIMEOUT,
     ),
     # A poll follows a pending payment, so the shop always knows which one is meant.
+    # ERROR is the answer for an order that is paid or about to be: visitors cancel no such order.
+    Action.CANCEL: (Reply.OK, Reply.EXPIRED, Reply.OVERLOADED, Reply.TIMEOUT),
     Action.POLL: (
         Reply.OK,
         Reply.DECLINED,

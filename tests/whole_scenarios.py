@@ -410,6 +410,18 @@ def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         channel.update(latency=pen.ticks(3, 2, 5, 8))
 
 
+def _cancels(pen: _Pen, draft: Mapping) -> None:
+    """Buyers who would not pay cancel, in half of the sales."""
+    cancels = pen.pick((False, True))
+    for persona in draft["crowd"]["personas"].values():
+        persona["cancel_fraction"] = pen.pick((1.0, 0.5, 0.0)) if cancels else 0.0
+        if cancels and not persona["unpaid_fraction"]:
+            persona["unpaid_fraction"] = pen.pick((0.3, 0.0, 1.0))
+    if cancels and pen.pick((False, True)):
+        station = draft["service"]["stations"][-1]["name"]
+        draft["service"]["cancel"] = [{"station": station, "time": pen.time()}]
+
+
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:
     """No window, or one from the start of a phase to the end or the middle of a later one."""
     pen.new_page()
@@ -454,6 +466,8 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _late_payments(pen, draft, fights=fights)
     pen.new_page()
     shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
+    if shop["strategy"] not in BROKEN_STRATEGIES:
+        _cancels(pen, draft)
     return draft
 
 

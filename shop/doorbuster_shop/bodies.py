@@ -118,6 +118,13 @@ class ResetReply(Body):
     opens_at_epoch_s: float
 
 
+class WithdrawalReply(BaseModel):
+    """Body of a reply to DELETE /reservations/{reservation_id}."""
+
+    reservation_id: str
+    status: Literal["cancelled"]
+
+
 class CancelReply(Body):
     """What became of a lock that the operator wanted to release."""
 
