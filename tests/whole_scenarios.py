@@ -408,6 +408,12 @@ def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
     shop.update(lock_time=pen.ticks(2, 3, 1), release_sweep=pen.ticks(1, 2, 3))
     for channel in draft["payments"]["channels"]:
         channel.update(latency=pen.ticks(3, 2, 5, 8))
+    if shop["late_payment"] == "recheck_stock" and pen.pick((True, False)):
+        # Others wait for the units that come back.
+        for item in shop["items"]:
+            item["stock"] = pen.pick((1, 2))
+        for persona in draft["crowd"]["personas"].values():
+            persona.update(unpaid_fraction=0.0, restock_refresh_limit=4, refresh_gap=pen.ticks(1))
 
 
 def _cancels(pen: _Pen, draft: Mapping) -> None:
