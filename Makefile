@@ -21,8 +21,8 @@ demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop,
 	$(BIN)/doorbuster rehearse scenarios/demo.yaml
 
 # Not `python -m pytest`: that makes the folders at the root (tests, results, ...) importable.
-test: $(STAMP) ## run the tests
-	$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## run the tests, on all cores; ARGS="-n 0" for one process
+	$(BIN)/pytest -n auto $(ARGS)
 
 # For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
 agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes

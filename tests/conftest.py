@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,27 @@ from doorbuster.scenario import Scenario
 # examples in every run, so that a failure speaks of the change; `make agree` draws new ones.
 settings.register_profile("doorbuster", deadline=None, derandomize=True)
 settings.load_profile("doorbuster")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Live tests come last: see `pytest_runtest_protocol`."""
+    items.sort(key=lambda item: item.get_closest_marker("live") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A live test has the machine to itself: with `-n` it waits for the others, and they for it.
+
+    A load generator that competes with another test for the processor measures that test.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return (yield)
+    is_live = item.get_closest_marker("live") is not None
+    with (Path(tempfile.gettempdir()) / f"doorbuster-tests-{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_live else fcntl.LOCK_SH)
+        return (yield)
+
 
 Change = dict[str, Any]
 

@@ -12,30 +12,32 @@ be found in every sale, a correct one in none; otherwise the exit code is 1.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from doorbuster.detectors.failures import failures_of
+from doorbuster.exit_codes import INVALID, PASS
 from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
+from doorbuster.scenario.reading import read_scenario
 from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES, Strategy
 from doorbuster.verdict.failures import books_of, told
 from doorbuster.verdict.judge import judge_records
+from doorbuster_load.launch import LiveOptions, run_live
+from doorbuster_shop.running import running_shop
 
 SALE = Path(__file__).with_name("sale.yaml")
 DOORBUSTER = str(Path(sys.executable).parent / "doorbuster")
 BROKEN_RUNS, CORRECT_RUNS = 10, 20
+VOID_MAX_FRACTION = 0.5
+"""A measurement that came too late is no measurement and is repeated; this often and no more."""
 FIRST_SEED = 1
 MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "check_then_write": frozenset({"oversell"}),
@@ -53,6 +55,8 @@ class Tried:
 
     strategy: str
     world: str
+    wanted: int
+    """Sales that are asked for."""
     runs: int = 0
     found: Counter[str] = field(default_factory=Counter)
     """Sales in which each failure or invariant was found."""
@@ -70,7 +74,7 @@ class Tried:
     @property
     def is_good(self) -> bool:
         """Found in every sale, or in none, as it must be."""
-        return not self.void and self.runs > 0 and self.hits == (self.runs if self.is_broken else 0)
+        return self.runs == self.wanted and self.hits == (self.runs if self.is_broken else 0)
 
     def add(self, found: dict[str, str]) -> None:
         """One more sale, with the evidence of each failure."""
@@ -126,7 +130,7 @@ def in_simulation(strategy: Strategy, runs: int, folder: Path) -> Tried:
     words = ["simulate", str(scenario), "--replications", str(runs), "--results", str(results)]
     _called([*words, "--seed", str(FIRST_SEED)])
     records = latest(results, scenario)
-    tried = Tried(strategy, "simulation")
+    tried = Tried(strategy, "simulation", runs)
     for replication in records.replications:
         tried.add(found_in(records, replication))
     if not tried.is_broken:
@@ -135,15 +139,22 @@ def in_simulation(strategy: Strategy, runs: int, folder: Path) -> Tried:
 
 
 def live(strategy: Strategy, store: str, runs: int, folder: Path) -> Tried:
-    """As many live runs against one shop, which is reset before each."""
-    scenario, results = written(strategy, folder), folder / "results"
-    tried = Tried(strategy, f"live, {store}")
-    with _served(scenario, store, folder) as (url, token):
-        for seed in range(FIRST_SEED, FIRST_SEED + runs):
-            words = ["load", str(scenario), "--target", url, "--results", str(results)]
-            _called([*words, "--seed", str(seed)], DOORBUSTER_ADMIN_TOKEN=token)
-            records = latest(results, scenario)
-            tried.void += is_void(records)
+    """As many live runs against one shop, which is reset before each; a void one is repeated."""
+    scenario, results = read_scenario(written(strategy, folder)), folder / "results"
+    redis = "redis" if strategy.startswith("prededuct") and store == "postgresql" else None
+    tried = Tried(strategy, f"live, {store}{' and redis' if redis else ''}", runs)
+    seed = FIRST_SEED
+    with running_shop(scenario.path, seed=seed, folder=folder, store=store, redis=redis) as shop:
+        options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
+        while tried.runs < runs and tried.void <= VOID_MAX_FRACTION * runs:
+            run = run_live(scenario, RunSettings(seed), options, results)
+            seed += 1
+            if run.folder is None or run.exit_code not in (PASS, INVALID):
+                sys.exit(f"{strategy}, {tried.world}, seed {seed - 1}: {' '.join(run.sentences)}")
+            records = read_records(RunFolder.open(run.folder))
+            if is_void(records):
+                tried.void += 1
+                continue
             tried.add(found_in(records, 0))
             if not tried.is_broken:
                 _add_invariants(tried, records)
@@ -157,43 +168,11 @@ def _add_invariants(tried: Tried, records: RunRecords) -> None:
         tried.first = tried.first or f"{name}: {sentence}"
 
 
-def _called(words: list[str], **environment: str) -> None:
+def _called(words: list[str]) -> None:
     """Run the command; what it thinks of the sale is judged here. Raises: SystemExit."""
-    done = subprocess.run(
-        [DOORBUSTER, *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    done = subprocess.run([DOORBUSTER, *words], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 3):
         sys.exit(f"doorbuster {' '.join(words)}: exit code {done.returncode}\n{done.stderr}")
-
-
-@contextmanager
-def _served(scenario: Path, store: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """A shop of its own, ended afterwards: its address and token."""
-    token = f"controls-{time.time_ns()}"
-    log = (folder / f"{scenario.stem}-{store}.log").open("w+", encoding="utf-8")
-    words = ["serve", str(scenario), "--json", "--store", store]
-    process = subprocess.Popen(
-        [DOORBUSTER, *words],
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        env={**os.environ, "DOORBUSTER_ADMIN_TOKEN": token},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            log.seek(0)
-            sys.exit(f"doorbuster {' '.join(words)}: did not start: {log.read()}")
-        yield json.loads(line)["shop"], token
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
 
 
 def table(tried: list[Tried]) -> str:
@@ -205,7 +184,9 @@ def table(tried: list[Tried]) -> str:
     for row in tried:
         fired = ", ".join(f"{name} {number}" for name, number in row.found.most_common()) or "none"
         kind = "broken" if row.is_broken else "correct"
-        state = "ok" if row.is_good else f"WRONG ({row.void} void)" if row.void else "WRONG"
+        state = "ok" if row.is_good else "WRONG"
+        if row.void:
+            state += f" ({row.void} void, repeated)"
         cells = [f"`{row.strategy}`", kind, row.world, row.runs, row.hits, fired, state]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

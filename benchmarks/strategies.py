@@ -1,0 +1,300 @@
+"""Stores and strategies on one hot item and on 1,000, live and as the simulation predicts it.
+
+    .venv/bin/python benchmarks/strategies.py [--seeds 2] [--extra 8ms]
+
+The same crowd, 150 buyers a second for 4 s who look, reserve and never pay, comes to the reference
+shop on each store with each correct strategy, in turn, and to the simulated shop. Every
+transaction of the database takes `extra` longer (`faults: slow_database`), as it does behind a
+network and a disk that is asked to keep what it was given: on loopback without it the shop's
+processor decides, and all strategies are alike. The simulation knows of the shop what a calm run
+of each combination tells: the median time of a page and of a reservation when nobody waits.
+
+Orders a second are those confirmed in the last three seconds of arrivals; response times count
+from the intended moment. The last table holds the order of the strategies in both worlds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from doorbuster.cli.simulate import simulate
+from doorbuster.measures.columns import STEPS, Requests, take
+from doorbuster.measures.latency import response_s
+from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.run_records import RunRecords, read_records
+from doorbuster.records.run_facts import RunSettings
+from doorbuster.records.run_folder import RunFolder
+from doorbuster.scenario.durations import parse_duration
+from doorbuster.scenario.reading import read_scenario
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES
+from doorbuster.verdict.judge import judge_records
+from doorbuster.vocabulary import Reply
+from doorbuster_load.launch import LiveOptions, run_live
+from doorbuster_shop.running import running_shop
+
+ARRIVALS_PER_S = 150
+CALM_PER_S = 8
+SELLING_S = 4
+ITEM_COUNTS = (1, 1000)
+BUCKETS = 8
+VOID_TRIES = 4
+"""How often a live run is repeated whose measurement was void."""
+TOLD_APART = 1.1
+"""Two figures that differ by less say nothing about an order."""
+
+
+class Case(NamedTuple):
+    """One way of keeping stock."""
+
+    store: str
+    strategy: str
+
+    @property
+    def redis(self) -> str | None:
+        """The counter's server."""
+        is_shared = self.store == "postgresql" and self.strategy == "prededuct"
+        return "redis" if is_shared else None
+
+    @property
+    def words(self) -> str:
+        """Its name in the tables."""
+        return f"{self.store}{' + redis' if self.redis else ''}, `{self.strategy}`"
+
+
+CASES = [
+    Case(store, strategy)
+    for store in ("sqlite", "postgresql")
+    for strategy in STRATEGIES
+    if strategy not in BROKEN_STRATEGIES
+]
+
+
+@dataclass(frozen=True)
+class Calm:
+    """What the shop takes when nobody waits, seconds."""
+
+    browse_s: float
+    reserve_s: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one sale showed: means of several by `mean_of`."""
+
+    orders_per_s: float
+    p99_s: float
+    refused: float
+    """Share of the reservations that the shop could not take."""
+
+
+def mean_of(figures: list[Figures]) -> Figures:
+    """Each figure's mean over the sales."""
+    return Figures(
+        float(np.mean([f.orders_per_s for f in figures])),
+        float(np.mean([f.p99_s for f in figures])),
+        float(np.mean([f.refused for f in figures])),
+    )
+
+
+@dataclass
+class Row:
+    """One case with one number of items in both worlds."""
+
+    case: Case
+    item_count: int
+    live: list[Figures] = field(default_factory=list)
+    simulated: list[Figures] = field(default_factory=list)
+
+
+def sale(case: Case, item_count: int, arrivals_per_s: float, extra: str, calm: Calm | None) -> Any:
+    """The scenario; without a calm run its service model is a stopgap that nobody reads."""
+    calm = calm or Calm(0.001, 0.001 + parse_duration(extra))
+    row_s = max(calm.reserve_s - calm.browse_s, 1e-4)
+    web = {"station": "web", "time": f"{calm.browse_s * 1e6:.0f}us"}
+    row = {"station": "row", "time": f"{row_s * 1e6:.0f}us"}
+    is_shared = case.store == "sqlite"  # One writer, whatever it writes.
+    rows = BUCKETS if case.strategy == "buckets" and not is_shared else 1
+    stock = max(10 * ARRIVALS_PER_S * SELLING_S // item_count, 16)
+    return {
+        "version": 1,
+        "name": f"bench-{case.store}-{case.strategy.replace('_', '-')}-{item_count}",
+        "shop": {
+            "lock_time": "10m",
+            "strategy": case.strategy,
+            "items": [
+                {"sku": f"item-{number}", "stock": stock, "price": 10}
+                for number in range(item_count)
+            ],
+        },
+        "crowd": {
+            "normal_load_per_s": arrivals_per_s,
+            "phases": [
+                {
+                    "name": "sale",
+                    "start": 0,
+                    "duration": f"{SELLING_S}s",
+                    "shape": {"kind": "constant"},
+                }
+            ],
+            "drain": "30s",
+            "personas": {
+                "buyer": {
+                    "share": 1,
+                    "think_time": "5ms",
+                    "unpaid_fraction": 1.0,
+                    "payment_time": "1ms",
+                    "patience": "60s",
+                    "request_timeout": "30s",
+                    "retry_wait": "60s",
+                }
+            },
+        },
+        "payments": {"channels": [{"name": "card", "share": 1}]},
+        "faults": [{"kind": "slow_database", "start": "-10s", "duration": "2m", "extra": extra}],
+        "service": {
+            "network": "0.1ms",
+            "stations": [
+                {"name": "web", "servers": 1},
+                {"name": "row", "servers": rows, "per_item": not is_shared},
+            ],
+            "browse": [web],
+            "reserve": [web, row],
+            "pay": [web],
+        },
+    }
+
+
+def figures_of(requests: Requests) -> Figures:
+    """Reservations of the last three seconds of arrivals."""
+    reserve = requests.step == STEPS.index("reserve")
+    done = reserve & (requests.done_s >= 1) & (requests.done_s < SELLING_S)
+    wished = take(requests, reserve & (requests.intended_s >= 1))
+    confirmed = int((requests.reply[done] == int(Reply.OK)).sum())
+    return Figures(
+        confirmed / (SELLING_S - 1),
+        quantile(response_s(wished), 0.99),
+        float((wished.reply == int(Reply.OVERLOADED)).mean()),
+    )
+
+
+def calm_of(requests: Requests) -> Calm:
+    """Medians from being sent to the answer."""
+    service_s = requests.done_s - requests.sent_s
+    browse, reserve = (
+        float(np.median(service_s[requests.step == STEPS.index(step)]))
+        for step in ("browse", "reserve")
+    )
+    return Calm(browse, reserve)
+
+
+def written(content: Any, folder: Path) -> Path:
+    """The scenario as a file."""
+    path = folder / f"{content['name']}-{content['crowd']['normal_load_per_s']}.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(content, file)
+    return path
+
+
+def lived(path: Path, case: Case, seed: int, folder: Path) -> RunRecords:
+    """A live run against a shop of its own that is no void measurement."""
+    scenario = read_scenario(path)
+    with running_shop(path, seed=seed, folder=folder, store=case.store, redis=case.redis) as shop:
+        options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
+        for _ in range(VOID_TRIES):
+            run = run_live(scenario, RunSettings(seed), options, folder / "results")
+            if run.folder is None:
+                sys.exit(f"{case.words}: {' '.join(run.sentences)}")
+            records = read_records(RunFolder.open(run.folder))
+            checks = judge_records(records).checks
+            if not any(c.kind == "validity" and c.status == "invalid" for c in checks):
+                return records
+    sys.exit(f"{case.words}: void {VOID_TRIES} times: the machine is too busy")
+
+
+def simulated(path: Path, seed: int, folder: Path) -> RunRecords:
+    """The same crowd, simulated."""
+
+    run = simulate(
+        read_scenario(path), RunSettings(seed), replications=1, vary="crowd", jobs=1, results=folder
+    )
+    return read_records(run)
+
+
+def rows_of(case: Case, seeds: range, extra: str, folder: Path) -> Iterator[Row]:
+    """One case with few and with many items."""
+    for item_count in ITEM_COUNTS:
+        row = Row(case, item_count)
+        path = written(sale(case, item_count, CALM_PER_S, extra, None), folder)
+        calm = calm_of(lived(path, case, 1, folder).requests)
+        path = written(sale(case, item_count, ARRIVALS_PER_S, extra, calm), folder)
+        for seed in seeds:
+            row.live.append(figures_of(lived(path, case, seed, folder).requests))
+            row.simulated.append(figures_of(simulated(path, seed, folder).requests))
+        yield row
+
+
+def line(row: Row) -> str:
+    """One line of the table."""
+    cells = [row.case.words, f"{row.item_count:,}"]
+    for figures in (mean_of(row.live), mean_of(row.simulated)):
+        cells += [
+            f"{figures.orders_per_s:.0f}",
+            f"{figures.p99_s * 1e3:,.0f}",
+            f"{figures.refused:.1%}",
+        ]
+    return f"| {' | '.join(cells)} |"
+
+
+def order(rows: list[Row], name: str) -> str:
+    """How the pairs that the live shop tells apart stand in the simulation."""
+    agree, opposed = 0, []
+    for one, other in combinations(rows, 2):
+        live = getattr(mean_of(one.live), name) / getattr(mean_of(other.live), name)
+        told = getattr(mean_of(one.simulated), name) / getattr(mean_of(other.simulated), name)
+        if 1 / TOLD_APART < live < TOLD_APART:
+            continue
+        if (live > 1) == (told > 1):
+            agree += 1
+        else:
+            opposed.append(
+                f"{one.case.words} ({one.item_count:,}) against {other.case.words} "
+                f"({other.item_count:,}): live {live:.2f}, simulated {told:.2f}"
+            )
+    lines = [f"{name}: {agree} of {agree + len(opposed)} pairs in the same order", *opposed]
+    return "\n".join(f"- {text}" for text in lines)
+
+
+def main() -> None:
+    """Print the tables as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--extra", default="8ms")
+    asked = parser.parse_args()
+    print(
+        "| store and strategy | items | orders/s | reserve p99 (ms) | overloaded | "
+        "simulated: orders/s | reserve p99 (ms) | overloaded |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="doorbuster-bench-") as name:
+        for case in CASES:
+            for row in rows_of(case, range(1, asked.seeds + 1), asked.extra, Path(name)):
+                rows.append(row)
+                print(line(row), flush=True)
+    print()
+    for figure in ("orders_per_s", "p99_s"):
+        print(order(rows, figure))
+
+
+if __name__ == "__main__":
+    main()
