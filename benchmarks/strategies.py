@@ -223,7 +223,6 @@ def lived(path: Path, case: Case, seed: int, folder: Path) -> RunRecords:
 
 def simulated(path: Path, seed: int, folder: Path) -> RunRecords:
     """The same crowd, simulated."""
-
     run = simulate(
         read_scenario(path), RunSettings(seed), replications=1, vary="crowd", jobs=1, results=folder
     )

@@ -31,6 +31,7 @@ class Terms:
     currency: str
     strategy: str = "conditional_update"
     late_payment: str = "hold"
+    unanswered_charge: str = "wait"
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
 
@@ -50,6 +51,7 @@ def terms_of(scenario: Scenario) -> Terms:
         currency=shop.currency,
         strategy=shop.strategy,
         late_payment=shop.late_payment,
+        unanswered_charge=shop.unanswered_charge,
         failover=tuple(
             (channel.name, channel.failover_to)
             for channel in scenario.payments.channels

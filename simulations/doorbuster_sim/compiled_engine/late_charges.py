@@ -48,6 +48,7 @@ def _close_charge(model: Record, world: Record, reservation: int) -> None:
     owed = payment_at(world, payment)
     owed["reply"] = _EXPIRED
     owed["approved"] = 0
+    owed["is_told"] = 1
     owed["decided_ns"] = world["now_ns"]
     entry["payments_in_flight"] -= 1
     answer_waiting(model, world, payment)

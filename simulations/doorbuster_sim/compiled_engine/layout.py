@@ -59,11 +59,15 @@ RESERVATION = _records(
 
 PAYMENT = _records(
     i8="decided_ns asked_ns",
-    i4="next visit attempt reply approved reservation first_waiting channel",
+    i4="next visit attempt reply approved reservation first_waiting channel "
+    "payment open_charges is_told is_refunded",
 )
-"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word.
+"""A logical payment of a visit with its charge, or a second charge for the same payment.
 
-approved: what the provider will say; 0 as well once the shop has had the charge closed.
+Of the payment: `first_waiting`, requests that wait for its end; `open_charges`, those of which the
+provider has not told the outcome. Of the charge: `payment`, what it was sent for, itself unless it
+is a second one; `approved`, what the provider will say, 0 as well once the shop has had the charge
+closed; `is_told`, whether it has said so.
 """
 
 POOL = _records(
@@ -160,6 +164,6 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns late_payment"
+    "payment_timeout_ns late_payment charges_again"
 )
 """What does not change during a sale: addresses of its tables, and settings."""

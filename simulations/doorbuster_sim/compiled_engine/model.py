@@ -47,6 +47,7 @@ class ModelMemory:
         record["lock_ns"] = _to_ns(scenario.shop.lock_time)
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
+        record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
         steps, passages = _steps_and_passages(scenario, book)

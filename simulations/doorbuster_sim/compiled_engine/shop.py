@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doorbuster.compiling import compilable, inlined
 from doorbuster.draws import Purpose, sample_named
-from doorbuster.provider import provider_answer
+from doorbuster.provider import CHARGED_AGAIN, provider_answer
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import to_ns
@@ -17,6 +17,7 @@ from doorbuster_sim.compiled_engine.ledger import (
     PAID,
     find_reservation,
     has_lapsed,
+    keep_money,
     reserve,
     settle,
 )
@@ -33,6 +34,7 @@ from doorbuster_sim.compiled_engine.places import (
     visit_at,
 )
 from doorbuster_sim.event_order import Rank, event_order
+from doorbuster_sim.late_payment import FORGET
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 
 _SERVICE = int(Purpose.SERVICE)
@@ -212,7 +214,7 @@ def _pay(model: Record, world: Record, request: int) -> None:
             # Paid already, or about to be: the shop refuses with a 409.
             _answer(model, world, request, _ERROR)
             return
-        payment = _charge(model, world, request, reservation)
+        payment = _begin_payment(model, world, request, reservation)
     owed = payment_at(world, payment)
     if owed["reply"] != _PENDING:
         _answer(model, world, request, owed["reply"])
@@ -223,54 +225,99 @@ def _pay(model: Record, world: Record, request: int) -> None:
     due_ns = now_ns + model["payment_timeout_ns"]
     # The provider's word comes first where both are due at once. A timeout that can never be is
     # not noted: it would stay in the calendar long after the visitor has gone.
-    if owed["decided_ns"] > due_ns:
+    if owed["decided_ns"] > due_ns or model["charges_again"]:
         order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
         push(world, due_ns, order, request)
 
 
 @compilable
-def _charge(model: Record, world: Record, request: int, reservation: int) -> int:
-    """Call the provider, whose answer comes whether or not anybody waits; returns the payment."""
-    entry = request_at(world, request)
-    answer_s, approved = provider_answer(
-        provider_at(model), entry["visitor"], entry["channel"], entry["logical_attempt"]
-    )
-    payment = take_payment(world)
-    owed, buyer = payment_at(world, payment), visit_at(world, entry["visit"])
-    owed["visit"] = entry["visit"]
-    owed["attempt"] = entry["logical_attempt"]
-    owed["reply"] = _PENDING
-    owed["approved"] = 1 if approved else 0
-    owed["channel"] = entry["channel"]
-    owed["asked_ns"] = world["now_ns"]
-    owed["reservation"] = reservation
-    owed["first_waiting"] = NOBODY
-    owed["next"] = buyer["payment"]
-    buyer["payment"] = payment
-    buyer["references"] += 1
+def _begin_payment(model: Record, world: Record, request: int, reservation: int) -> int:
+    """Charge for a reservation; once more if the first answer will not be there in time."""
+    now_ns, number = world["now_ns"], request_at(world, request)["logical_attempt"]
+    payment = _charge(model, world, request, reservation, number, now_ns)
+    owed = payment_at(world, payment)
+    owed["payment"] = payment
+    owed["open_charges"] = 1
     reservation_at(world, reservation)["payments_in_flight"] += 1
-    due_ns = world["now_ns"] + to_ns(answer_s)
-    owed["decided_ns"] = due_ns
-    order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
-    push(world, due_ns, order, payment)
+    if model["charges_again"] and owed["decided_ns"] > now_ns + model["payment_timeout_ns"]:
+        again_ns = now_ns + model["payment_timeout_ns"]
+        number += CHARGED_AGAIN
+        again = _charge(model, world, request, reservation, number, again_ns)
+        payment_at(world, again)["payment"] = payment
+        owed["open_charges"] = 2
     return payment
 
 
 @compilable
-def hear_provider(model: Record, world: Record, payment: int) -> None:
-    """The provider has decided: settle, unless the charge was closed meanwhile."""
-    owed = payment_at(world, payment)
-    if owed["reply"] == _PENDING:
-        lock = reservation_at(world, owed["reservation"])
-        lock["payments_in_flight"] -= 1
-        if world["are_locks_extended"]:
-            # A lock that was held beyond its time lapses now.
-            lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
-        owed["reply"] = _DECLINED
-        if owed["approved"]:
-            owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
-        answer_waiting(model, world, payment)
+def _charge(
+    model: Record, world: Record, request: int, reservation: int, number: int, asked_ns: int
+) -> int:
+    """Call the provider at a moment from now on; the answer comes whether or not anybody waits.
+
+    number: names the charge and its draws.
+    """
+    entry = request_at(world, request)
+    answer_s, approved = provider_answer(
+        provider_at(model), entry["visitor"], entry["channel"], number
+    )
+    charge = take_payment(world)
+    owed, buyer = payment_at(world, charge), visit_at(world, entry["visit"])
+    owed["visit"] = entry["visit"]
+    owed["attempt"] = number
+    owed["reply"] = _PENDING
+    owed["approved"] = 1 if approved else 0
+    owed["is_told"] = 0
+    owed["is_refunded"] = 0
+    owed["channel"] = entry["channel"]
+    owed["asked_ns"] = asked_ns
+    owed["reservation"] = reservation
+    owed["first_waiting"] = NOBODY
+    owed["next"] = buyer["payment"]
+    buyer["payment"] = charge
+    buyer["references"] += 1
+    due_ns = asked_ns + to_ns(answer_s)
+    owed["decided_ns"] = due_ns
+    push(world, due_ns, event_order(_PROVIDER_ANSWER, entry["visitor"], number), charge)
+    return charge
+
+
+@compilable
+def hear_provider(model: Record, world: Record, charge: int) -> None:
+    """The provider has decided about a charge, unless it was closed meanwhile."""
+    owed = payment_at(world, charge)
+    if not owed["is_told"]:
+        owed["is_told"] = 1
+        payment = payment_at(world, owed["payment"])
+        payment["open_charges"] -= 1
+        if payment["reply"] != _PENDING:
+            if owed["approved"]:
+                keep_money(world, owed["reservation"])  # Of a charge that the shop has forgotten.
+        elif owed["approved"] or payment["open_charges"] == 0:
+            _decide_payment(model, world, charge)
     release(world, owed["visit"])
+
+
+@compilable
+def _decide_payment(model: Record, world: Record, charge: int) -> None:
+    """A charge was captured, or none is open any more: tell the buyer."""
+    owed = payment_at(world, charge)
+    lock = reservation_at(world, owed["reservation"])
+    lock["payments_in_flight"] -= 1
+    if world["are_locks_extended"]:
+        # A lock that was held beyond its time lapses now.
+        lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
+    reply = _DECLINED
+    if owed["approved"]:
+        reply = _OK
+        if not settle(model, world, owed["reservation"]):
+            reply = _EXPIRED
+            if model["late_payment"] == FORGET:
+                keep_money(world, owed["reservation"])
+            else:
+                # The order is gone: the money goes back at once.
+                owed["is_refunded"] = 1
+    payment_at(world, owed["payment"])["reply"] = reply
+    answer_waiting(model, world, owed["payment"])
 
 
 @compilable

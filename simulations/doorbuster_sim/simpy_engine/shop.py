@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import simpy
 
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
-from doorbuster.provider import Provider, provider_answer, provider_of
+from doorbuster.provider import CHARGED_AGAIN, Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
-from doorbuster_sim.books import ChargeColumns, OrderColumns
+from doorbuster_sim.books import CHARGE_STATES, ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
@@ -28,8 +28,7 @@ from doorbuster_sim.tables import ABSENT_NS
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
 
 _ORDER_STATES = tuple(LockState)
-_CHARGE_STATES = {Reply.PENDING: 0, Reply.OK: 1, Reply.DECLINED: 2, Reply.EXPIRED: 3}
-"""The place in CHARGE_STATES by what the shop says of a payment that was not closed."""
+_PROCESSING, _CAPTURED, _DECLINED, _REFUNDED = range(len(CHARGE_STATES))
 
 
 class Request(NamedTuple):
@@ -55,15 +54,13 @@ class _Passage(NamedTuple):
 
 
 @dataclass
-class _Payment:
-    """One logical payment and what the provider says about it."""
+class _Charge:
+    """One demand for money and what the provider says about it."""
 
-    decided: simpy.Event
     reservation: Reservation
     order_attempt: int
     channel: int
     asked_ns: int
-    reply: Reply = Reply.PENDING
     is_closed: bool = False
     """Whether the shop has had it closed at the provider: it takes no money."""
     decided_ns: int = ABSENT_NS
@@ -71,9 +68,27 @@ class _Payment:
     refunded_ns: int = ABSENT_NS
 
     @property
-    def charge_state(self) -> int:
+    def state(self) -> int:
         """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one."""
-        return _CHARGE_STATES[Reply.DECLINED if self.is_closed else self.reply]
+        if self.captured_ns != ABSENT_NS:
+            return _CAPTURED if self.refunded_ns == ABSENT_NS else _REFUNDED
+        return _PROCESSING if self.decided_ns == ABSENT_NS else _DECLINED
+
+
+@dataclass
+class _Payment:
+    """One logical payment: what its buyer is told of it."""
+
+    decided: simpy.Event
+    charge: _Charge
+    reply: Reply = Reply.PENDING
+    open_charges: int = 0
+    """Charges whose outcome the provider has not told: two where the shop charges again."""
+
+    @property
+    def reservation(self) -> Reservation:
+        """What is paid."""
+        return self.charge.reservation
 
 
 @dataclass
@@ -86,6 +101,8 @@ class _Customer:
     reservations: dict[int, Reservation] = field(default_factory=dict)
     """By logical attempt."""
     payments: dict[int, _Payment] = field(default_factory=dict)
+    charges: dict[int, _Charge] = field(default_factory=dict)
+    """By logical attempt, too; a second one by that plus CHARGED_AGAIN."""
 
 
 class SimulatedShop:
@@ -128,6 +145,8 @@ class SimulatedShop:
             late_payment=scenario.shop.late_payment,
         )
         self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
+        self._forgets = scenario.shop.late_payment == "forget"
+        self._charges_again = scenario.shop.unanswered_charge == "charge_again"
         self._open_payments: list[_Payment] = []
         """Those that a sweep may have to close, and some that are decided."""
         env.process(self._sweep())
@@ -217,15 +236,16 @@ class SimulatedShop:
         return OrderColumns(*columns_of(rows, len(fields(OrderColumns))))
 
     def charge_columns(self) -> ChargeColumns:
-        """The provider's book."""
+        """The provider's book: what it was asked for before the end."""
         rows = [
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
-                *(charge.reservation.item, charge.reservation.units, charge.charge_state),
+                *(charge.reservation.item, charge.reservation.units, charge.state),
                 *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
-            for attempt, charge in customer.payments.items()
+            for attempt, charge in customer.charges.items()
+            if charge.asked_ns < self._env.now_ns
         ]
         return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
 
@@ -265,47 +285,76 @@ class SimulatedShop:
                 return Reply.EXPIRED
             if reservation.state is LockState.PAID or reservation.payments_in_flight:
                 return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
-            payment = _Payment(
-                self._env.event(),
-                reservation,
-                request.reserving_attempt,
-                request.channel,
-                self._env.now_ns,
-            )
-            customer.payments[request.logical_attempt] = payment
-            reservation.payments_in_flight += 1
-            if self._closes_charges:
-                self._open_payments.append(payment)
-            self._env.process(self._charge(request, reservation, payment))
+            payment = self._begin_payment(request, reservation)
         if payment.reply is Reply.PENDING:
             yield payment.decided | self._env.moment(
                 self._payment_timeout_ns, Rank.PAYMENT_TIMEOUT, request.visitor, request.number
             )
         return payment.reply
 
-    def _charge(self, request: Request, reservation: Reservation, payment: _Payment) -> Waiting:
-        """The provider's side of a payment; goes on whether or not anybody waits."""
+    def _begin_payment(self, request: Request, reservation: Reservation) -> _Payment:
+        """Charge for a reservation; once more if the first answer will not be there in time."""
+        now_ns = self._env.now_ns
+        charge = _Charge(reservation, request.reserving_attempt, request.channel, now_ns)
+        payment = _Payment(self._env.event(), charge)
+        self._customer(request.visitor).payments[request.logical_attempt] = payment
+        reservation.payments_in_flight += 1
+        if self._closes_charges:
+            self._open_payments.append(payment)
+        answer_ns = self._send(request, payment, charge, request.logical_attempt)
+        if self._charges_again and answer_ns > self._payment_timeout_ns:
+            again = replace(charge, asked_ns=now_ns + self._payment_timeout_ns)
+            self._send(request, payment, again, request.logical_attempt + CHARGED_AGAIN)
+        return payment
+
+    def _send(self, request: Request, payment: _Payment, charge: _Charge, number: int) -> int:
+        """Let the provider have a charge when it is asked; time of the answer after the asking."""
         answer_s, approved = provider_answer(
-            self._provider, request.visitor, request.channel, request.logical_attempt
+            self._provider, request.visitor, request.channel, number
         )
-        yield self._env.moment(
-            to_ns(answer_s), Rank.PROVIDER_ANSWER, request.visitor, request.logical_attempt
-        )
-        if payment.is_closed:
+        answer_ns: int = to_ns(answer_s)
+        self._customer(request.visitor).charges[number] = charge
+        payment.open_charges += 1
+        wait_ns = charge.asked_ns - self._env.now_ns + answer_ns
+        answered = self._env.moment(wait_ns, Rank.PROVIDER_ANSWER, request.visitor, number)
+        self._env.process(self._hear_provider(answered, payment, charge, approved=approved))
+        return answer_ns
+
+    def _hear_provider(
+        self, answered: simpy.Event, payment: _Payment, charge: _Charge, *, approved: bool
+    ) -> Waiting:
+        """The provider's answer comes whether or not anybody waits."""
+        yield answered
+        if charge.is_closed:
             return
-        reservation.end_hold(self._env.now_ns)
-        payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
+        charge.decided_ns = self._env.now_ns
         if approved:
-            payment.captured_ns = self._env.now_ns
-            if self.ledger.settle(reservation, self._env.now_ns):
-                payment.reply = Reply.OK
-                cents = reservation.units * self._prices_cents[reservation.item]
-                self._captures.append((cents, reservation))
+            charge.captured_ns = self._env.now_ns
+        payment.open_charges -= 1
+        if payment.reply is not Reply.PENDING:
+            if approved:
+                self._keep_money(payment.reservation)  # Of a charge that the shop has forgotten.
+        elif approved or not payment.open_charges:
+            self._decide_payment(payment, charge)
+
+    def _decide_payment(self, payment: _Payment, charge: _Charge) -> None:
+        """A charge was captured, or none is open any more: tell the buyer."""
+        reservation, now_ns = payment.reservation, self._env.now_ns
+        reservation.end_hold(now_ns)
+        payment.reply = Reply.DECLINED
+        if charge.captured_ns != ABSENT_NS:
+            is_sold = self.ledger.settle(reservation, now_ns)
+            payment.reply = Reply.OK if is_sold else Reply.EXPIRED
+            if is_sold or self._forgets:
+                self._keep_money(reservation)
             else:
                 # The order is gone: the money goes back at once.
-                payment.reply = Reply.EXPIRED
-                payment.refunded_ns = self._env.now_ns
+                charge.refunded_ns = now_ns
         payment.decided.succeed()
+
+    def _keep_money(self, reservation: Reservation) -> None:
+        cents = reservation.units * self._prices_cents[reservation.item]
+        self._captures.append((cents, reservation))
 
     def _tell_payment(self, request: Request) -> Reply:
         payments = self._customer(request.visitor).payments
@@ -330,6 +379,6 @@ class SimulatedShop:
         for payment in undecided:
             if payment.reservation.lapses_ns <= now_ns:
                 payment.reservation.payments_in_flight -= 1
-                payment.reply, payment.is_closed = Reply.EXPIRED, True
-                payment.decided_ns = now_ns
+                payment.reply, payment.charge.is_closed = Reply.EXPIRED, True
+                payment.charge.decided_ns = now_ns
                 payment.decided.succeed()
