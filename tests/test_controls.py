@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.controls import run
 
+from doorbuster.cli import main
 from doorbuster.detectors.failures import DETECTORS
+from doorbuster.measures.run_records import read_records
+from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
@@ -61,3 +65,25 @@ def test_what_counts_as_a_hit(word: str, found: dict[str, str], is_good: bool) -
     tried.add(found)
     assert tried.is_good == is_good
     assert ("WRONG" in run.table([tried])) != is_good
+
+
+@pytest.mark.parametrize(
+    ("word", "invariants"),
+    [
+        ("forget", {"captured_is_paid", "orphan_payment"}),
+        ("charge_again", {"captured_is_paid", "double_capture"}),
+        ("refund", set()),
+        ("recheck_stock", set()),
+        ("query_before_cancel", set()),
+    ],
+)
+def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:
+    """One simulated sale of each: its own failure alone, and the rows of money that break."""
+    control = run.CONTROLS[word]
+    path, results = run.written(control, tmp_path), tmp_path / "results"
+    words = ["simulate", str(path), "--results", str(results), "--seed", "3"]
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == int(control.is_broken), told.output
+    records = read_records(RunFolder.open(results / control.run_name / "latest"))
+    assert run.found_in(records, 0).keys() == control.must_be_found
+    assert run.broken_invariants(records).keys() == {f"invariant.{name}" for name in invariants}

@@ -60,8 +60,15 @@ MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "charge_again": frozenset({"double_charge"}),
 }
 """The failure that each broken way was built to show; it may show more."""
-DRAINS = {"forget": "7s"}
-"""Other ends of the sale: `paid_and_lost` judges only money that a shop has had for 5 s."""
+LATECOMERS: dict[str, Any] = {
+    "name": "latecomers",
+    "start": "7s",
+    "duration": "500ms",
+    "shape": {"kind": "constant", "level": 0.1},
+}
+"""Ten visitors, by whom a sale lasts longer: a live one ends when everybody has left."""
+NEEDS_LATECOMERS = frozenset({"forget"})
+"""`paid_and_lost` judges only money that a shop has had for 5 s."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,13 @@ class Control:
 
     def changed(self, scenario: Mapping[str, Any]) -> dict[str, Any]:
         """The scenario of this control."""
-        drain = DRAINS.get(self.value, scenario["crowd"]["drain"])
+        more = [LATECOMERS] if self.value in NEEDS_LATECOMERS else []
+        crowd = scenario["crowd"]
         return {
             **scenario,
             "name": self.run_name,
             "shop": {**scenario["shop"], self.field: self.value},
-            "crowd": {**scenario["crowd"], "drain": drain},
+            "crowd": {**crowd, "phases": [*crowd["phases"], *more]},
         }
 
     @property
