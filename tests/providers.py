@@ -21,10 +21,15 @@ CARD: dict[str, Any] = {
 BODY = {"channel": "card", "means": "4111", "amount_cents": 4_900, "reference": "order-1"}
 
 
-def scenario_file(folder: Path, *channels: dict[str, Any], **shop: Any) -> Path:
+def scenario_file(
+    folder: Path, *channels: dict[str, Any], payment_timeout: str = "10s", **shop: Any
+) -> Path:
     """The small sale with these channels, each laid over CARD."""
     content = deepcopy(SMALL)
-    content["payments"] = {"channels": [CARD | channel for channel in channels]}
+    content["payments"] = {
+        "timeout": payment_timeout,
+        "channels": [CARD | channel for channel in channels],
+    }
     content["shop"] |= shop
     path = folder / "sale.yaml"
     path.write_text(json.dumps(content), "utf-8")

@@ -28,6 +28,9 @@ from doorbuster.draws import (
     sample,
     sample_array,
 )
+from doorbuster.provider import CHARGED_AGAIN
+from doorbuster.scenario.crowd import Persona
+from doorbuster_sim.event_order import MAX_REQUESTS
 
 ONES = 0xFFFFFFFF
 
@@ -170,6 +173,19 @@ def test_purposes_and_attempts_are_independent_streams() -> None:
         draw_array(3, visitors + 1, 20, 0),
     ):
         assert abs(np.corrcoef(base, other)[0, 1]) < 0.016
+
+
+def test_a_second_charge_has_draws_of_its_own() -> None:
+    """No payment of a visitor has its number, and it is no copy of the first; bound as above."""
+    most_payments = Persona.model_json_schema()["properties"]["payment_attempt_limit"]["maximum"]
+    assert most_payments < CHARGED_AGAIN
+    assert CHARGED_AGAIN + most_payments < MAX_REQUESTS, "or its event would be somebody else's"
+    assert 4 * (CHARGED_AGAIN + most_payments) + 3 < 2**32, "or its notification would be"
+    visitors = np.arange(100_000)
+    for purpose in (Purpose.PROVIDER_LATENCY, Purpose.PROVIDER_DECLINE, Purpose.PROVIDER_LATE):
+        first = draw_array(3, visitors, int(purpose), 0)
+        second = draw_array(3, visitors, int(purpose), CHARGED_AGAIN)
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.016
 
 
 PURPOSES = """

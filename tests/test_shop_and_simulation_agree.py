@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,9 +25,9 @@ from tests.shop_stores import Kept
 from doorbuster.compiling import plain
 from doorbuster.plan import Plan, Timetable
 from doorbuster.plan.casting import POOL_BASE
-from doorbuster.provider import provider_answer, provider_of
+from doorbuster.provider import CHARGED_AGAIN, provider_answer, provider_of
 from doorbuster.scenario import Scenario
-from doorbuster.scenario.shop import LATE_PAYMENTS
+from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
@@ -86,7 +87,8 @@ CHANCES = st.fixed_dictionaries(
         "late_fraction": st.sampled_from([0.0, 0.3]),
         "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
         "drain": st.sampled_from([0, "100ms", "3s"]),
-        "late_payment": st.sampled_from(LATE_PAYMENTS),
+        "late_payment": st.sampled_from(("hold", *LATE_PAYMENTS)),
+        "unanswered_charge": st.sampled_from(UNANSWERED_CHARGES),
         "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
     }
 )
@@ -108,6 +110,10 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         shop={
             "items": items,
             **{k: chance[k] for k in ORDER_LIFE},
+            # Allowed beside `hold` alone.
+            "unanswered_charge": chance["unanswered_charge"]
+            if chance["late_payment"] == "hold"
+            else "wait",
         },
         crowd={
             "phases": [{"name": "all", **phase}],
@@ -226,6 +232,8 @@ class Replay:
         self.reservation_ids: dict[tuple[int, int], str] = {}
         self.payment_ids: dict[tuple[int, int], str] = {}
         self.waiting: dict[str, list[Sent]] = {}
+        self.open_charges: Counter[str] = Counter()
+        """By payment."""
         self.closed: set[str] = set()
         """Payments whose charges the provider was told to close."""
         self.events: list[tuple[int, int, int, int, Any]] = []
@@ -300,12 +308,18 @@ class Replay:
         return None
 
     def charge(self, sent: Sent, payment: Payment, now_ns: int) -> None:
-        answer_s, approves = plain(provider_answer)(
-            self.provider, sent.visitor, 0, sent.paying_attempt
-        )
-        due_ns = now_ns + nanoseconds(answer_s)
+        due_ns = self.ask_provider(sent, payment, now_ns, sent.paying_attempt)
+        again_ns = now_ns + self.timeout_ns
+        if self.scenario.shop.unanswered_charge == "charge_again" and due_ns > again_ns:
+            self.ask_provider(sent, payment, again_ns, sent.paying_attempt + CHARGED_AGAIN)
+
+    def ask_provider(self, sent: Sent, payment: Payment, asked_ns: int, number: int) -> int:
+        answer_s, approves = plain(provider_answer)(self.provider, sent.visitor, 0, number)
+        due_ns = asked_ns + nanoseconds(answer_s)
+        self.open_charges[payment.id] += 1
         told = payment, bool(approves)
-        self.at(due_ns, PROVIDER_ANSWER, sent.visitor, sent.paying_attempt, told)
+        self.at(due_ns, PROVIDER_ANSWER, sent.visitor, number, told)
+        return due_ns
 
     def sweep(self, now_ns: int) -> None:
         if self.scenario.shop.late_payment == "query_before_cancel":
@@ -318,15 +332,20 @@ class Replay:
     def provider_answers(self, now_ns: int, payment: Payment, approves: bool) -> None:
         if payment.id in self.closed:
             return
+        self.open_charges[payment.id] -= 1
         if approves:
             settled = self.shop.settle_captured(payment.id, f"ch {payment.id}", now_ns)
+        elif self.open_charges[payment.id]:
+            return
         else:
             settled = self.shop.settle_declined(payment.id, None, now_ns)
-        assert settled.state in ({"paid", "refunding"} if approves else {"declined"})
-        if settled.state == "paid":
+        policy = self.scenario.shop.late_payment
+        gone = "expired" if policy == "forget" else "refunding"
+        assert settled.state in ({"paid", gone} if approves else {"declined", "paid"})
+        if approves and settled.state != "refunding":
             self.captures.append((payment.reservation_id, payment.amount_cents))
         elif settled.state == "refunding":
-            assert self.scenario.shop.late_payment in {"refund", "recheck_stock"}
+            assert policy in {"refund", "recheck_stock"}
             self.shop.settle_refunded(payment.id)
         self.tell(now_ns, settled)
 
@@ -404,6 +423,7 @@ def test_the_same_events_have_the_same_answers(
             assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
             event(f"{one.step} {row['reply']}")
             event(f"{chance['late_payment']}: {one.step} {row['reply']}")
+        event(f"{scenario.shop.unanswered_charge}: {bool(sale.audit.orders_captured_twice)}")
         readings = sale.stock.to_pylist()
         assert replay.levels == [
             (nanoseconds(r["at_s"]), r["sku"], r["available"], r["locked"], r["sold"])

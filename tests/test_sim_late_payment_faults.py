@@ -120,7 +120,7 @@ def test_a_charge_that_was_asked_for_again_is_closed_once(sell: Sell) -> None:
     assert sale.charges.to_pylist()[0]["asked_s"] == 0.097
 
 
-@pytest.mark.parametrize("policy", ["refund", "recheck_stock"])
+@pytest.mark.parametrize("policy", ["refund", "recheck_stock", "forget"])
 def test_a_lock_that_lapses_in_an_outage_takes_its_charge_along(sell: Sell, policy: str) -> None:
     """Nothing holds it: released at 100 ms, and at 140 there is nothing to ask for."""
     sale = sell(policy, "provider_outage", 60, 140, latency_ms=80)
@@ -137,3 +137,8 @@ def test_money_that_comes_after_a_fault_is_late(sell: Sell, kind: str) -> None:
     sale = sell("refund", kind, 99 if kind == "kill_shop" else 105, 220, latency_ms=80)
     assert order(sale) == ("released", released_s, None)
     assert sale.charges.to_pylist()[0]["refunded_s"] == 0.22
+    sale = sell("forget", kind, 99 if kind == "kill_shop" else 105, 220, latency_ms=80)
+    assert order(sale) == ("released", released_s, None)
+    assert charges(sale) == [("captured", 0.22, 0.22)]
+    assert sale.charges.to_pylist()[0]["refunded_s"] is None
+    assert (sale.audit.payments_without_order, sale.audit.captured_cents) == (1, 700)

@@ -20,7 +20,12 @@ from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.faults import Freeze
 from doorbuster.scenario.payments import LIVE_ONLY
 from doorbuster.scenario.service import MAX_PASSAGES
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES
+from doorbuster.scenario.shop import (
+    BROKEN_STRATEGIES,
+    LATE_PAYMENTS,
+    STRATEGIES,
+    UNANSWERED_CHARGES,
+)
 from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
@@ -30,6 +35,7 @@ from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
 from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
 from doorbuster_sim.simpy_engine.stations import Pool
+from doorbuster_sim.tables import ABSENT_NS
 
 EXAMPLES = 1200
 
@@ -138,6 +144,13 @@ CORNERS = {
     "a late payment refunded",
     "a late payment that bought its units again",
     "a charge closed before a release",
+    "a late payment forgotten",
+    *(f"unanswered charge: {way}" for way in UNANSWERED_CHARGES),
+    "an order charged twice",
+    "a second charge before the first",
+    "a second charge after the first",
+    "two charges declined",
+    "a second charge cut off",
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
@@ -201,7 +214,7 @@ class Watch:
         """A charge that came to nothing was asked for again, or dropped, or is closed."""
         if is_asked:
             self.seen.add("a charge asked for again")
-        elif not payment.is_closed:
+        elif payment.charge.decided_ns == ABSENT_NS:
             is_gone = payment.reservation.state is LockState.RELEASED
             self.seen.add(
                 f"a charge dropped because its lock {'was gone' if is_gone else 'had lapsed'}"
@@ -209,9 +222,9 @@ class Watch:
 
     def end_late(self, shop: SimulatedShop, payment: _Payment) -> None:
         """The provider is asked about a charge whose lock is past its time."""
-        if payment.known_ns < shop._env.now_ns:
+        if payment.charge.known_ns < shop._env.now_ns:
             self.seen.add("a late charge that was decided unheard")
-        if not payment.is_known:
+        if not payment.charge.is_known:
             self.seen.add("a late charge closed before it was asked for again")
 
     def sweep(self, ledger: StockLedger, now_ns: int) -> None:
@@ -356,8 +369,11 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             ),
             f"late payment {whole.scenario.shop.late_payment}": True,
             **in_late_payments(whole, sale),
+            f"unanswered charge: {whole.scenario.shop.unanswered_charge}": True,
+            **in_second_charges(sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
-            "a charge kept for an order that is gone": bool(sale.audit.payments_without_order),
+            "a charge kept for an order that is gone": is_broken
+            and bool(sale.audit.payments_without_order),
             "a refunded charge": is_broken and "refunded" in sale.charges["state"].to_pylist(),
             "an order sold after its release": is_broken
             and any(
@@ -377,6 +393,7 @@ def in_late_payments(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
     released_s = {o["order_id"]: o["released_s"] for o in orders if o["released_s"] is not None}
     return {
         "a late payment refunded": policy == "refund" and refunded,
+        "a late payment forgotten": policy == "forget" and bool(sale.audit.payments_without_order),
         "a late payment for units that others had bought": policy == "recheck_stock" and refunded,
         "a late payment that bought its units again": policy == "recheck_stock"
         and any(o["state"] == "sold" and o["released_s"] is not None for o in orders),
@@ -386,6 +403,28 @@ def in_late_payments(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
             and charge["decided_s"] == released_s.get(charge["order_id"])
             for charge in charges
         ),
+    }
+
+
+def in_second_charges(sale: SimulatedSale) -> dict[str, bool]:
+    """What became of the charges that a shop has sent twice."""
+    charges = {charge["charge_id"]: charge for charge in sale.charges.to_pylist()}
+    pairs = [
+        (charges[name.removesuffix("-again")], again)
+        for name, again in charges.items()
+        if name.endswith("-again")
+    ]
+    decided = [
+        (a, b) for a, b in pairs if a["decided_s"] is not None and b["decided_s"] is not None
+    ]
+    return {
+        "an order charged twice": bool(sale.audit.orders_captured_twice),
+        "a second charge before the first": any(
+            b["decided_s"] < a["decided_s"] for a, b in decided
+        ),
+        "a second charge after the first": any(b["decided_s"] > a["decided_s"] for a, b in decided),
+        "two charges declined": any(a["state"] == b["state"] == "declined" for a, b in decided),
+        "a second charge cut off": any(b["state"] == "processing" for _, b in pairs),
     }
 
 

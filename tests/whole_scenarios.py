@@ -20,7 +20,14 @@ from ruamel.yaml import YAML
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES, Strategy
+from doorbuster.scenario.shop import (
+    BROKEN_STRATEGIES,
+    BROKEN_UNANSWERED_CHARGES,
+    LATE_PAYMENTS,
+    STRATEGIES,
+    UNANSWERED_CHARGES,
+    Strategy,
+)
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 
@@ -400,7 +407,12 @@ def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
     """What becomes of money that comes late, mostly where it does."""
     shop = draft["shop"]
     shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
-    if shop["late_payment"] == LATE_PAYMENTS[0] or not pen.pick((True, True, False)):
+    if shop["late_payment"] == LATE_PAYMENTS[0]:
+        shop["unanswered_charge"] = pen.pick(UNANSWERED_CHARGES)
+        if shop["unanswered_charge"] != UNANSWERED_CHARGES[0]:
+            _answer_late(pen, draft, fights=fights)
+        return
+    if not pen.pick((True, True, False)):
         return
     if not fights:
         _fight_for_stock(pen, draft)
@@ -462,8 +474,13 @@ def _let_payments_last(pen: _Pen, draft: Mapping) -> None:
 
 
 def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
-    """None, or one to six, near the beginning; those of one kind never overlap, and may adjoin."""
+    """None, or one to six, near the beginning; those of one kind never overlap, and may adjoin.
+
+    None where a charge may be sent twice: one thing is broken at a time.
+    """
     pen.new_page()
+    if draft["shop"].get("unanswered_charge") in BROKEN_UNANSWERED_CHARGES:
+        return []
     if pen.pick((True, False)):
         return []
     kinds: Sequence[str] = FAULTS
@@ -492,6 +509,19 @@ def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
             fault["answer"] = pen.pick(("refuse", "hang"))
         faults.append(fault)
     return faults
+
+
+def _answer_late(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
+    """Providers that need longer than the shop waits, mostly."""
+    if not fights:
+        _let_everybody_pay(pen, draft)
+    pen.new_page()
+    draft["payments"]["timeout"] = pen.ticks(1, 2, 0.4, 3)
+    for channel in draft["payments"]["channels"]:
+        # From before the timeout to long after it: the second answer often comes first.
+        far = Ns(pen.ticks(2, 3, 5, 13))
+        channel["latency"] = pen.pick((far, {"kind": "uniform", "low": Ns(0.0), "high": far}))
+        channel["decline_fraction"] = pen.pick((0.3, 0.0, 0.7))
 
 
 def _window(pen: _Pen, phases: Sequence[Mapping]) -> tuple[float, float] | None:

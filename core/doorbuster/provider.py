@@ -27,6 +27,10 @@ class Provider(NamedTuple):
     distributions: DistributionTables
 
 
+CHARGED_AGAIN = 1 << 19
+"""Added to the number of a payment it names a second charge for the same payment. No visitor comes
+to so many payments, and no draw and no event of the two is the same."""
+
 _LATENCY, _DECLINE = int(Purpose.PROVIDER_LATENCY), int(Purpose.PROVIDER_DECLINE)
 _LATE, _LATE_BY = int(Purpose.PROVIDER_LATE), int(Purpose.PROVIDER_LATE_BY)
 
@@ -47,8 +51,8 @@ def provider_answer(
 ) -> tuple[float, bool]:
     """Time of the provider's answer in seconds after the call, and whether it approves.
 
-    Range: channel in [0, channels), attempt >= 0 counts the logical payments of the visitor.
-    The same attempt gets the same answer in both worlds.
+    Range: channel in [0, channels), attempt >= 0 counts the logical payments of the visitor, for a
+    second charge plus CHARGED_AGAIN. The same attempt gets the same answer in both worlds.
     """
     traits = provider.channels[channel]
     tables, seed = provider.distributions, provider.seed

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
+from doorbuster_shop.charging import Charging
 from doorbuster_shop.failover import Failover
 from doorbuster_shop.provider_client import (
     ChargeAnswer,
@@ -40,11 +41,13 @@ class Cashier:
         provider: ProviderClient,
         clock: Callable[[], float],
         failover: Failover,
+        charging: Charging,
     ) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock
         self._failover = failover
+        self._charging = charging
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Future[None]] = {}
         """Resolved when a notification has settled a payment that a task still carries."""
@@ -102,8 +105,11 @@ class Cashier:
         self._tasks.pop(payment_id, None)
         self._news.pop(payment_id, None)
 
-    async def told(self, payment_id: str, found: ChargeAnswer) -> None:
+    async def told(self, idempotency_key: str, found: ChargeAnswer) -> None:
         """Settle by a notification; returns once the database has it. Told twice is told once."""
+        payment_id = self._charging.payment_of(idempotency_key)
+        if payment_id in self._tasks and self._charging.leaves_open(found):
+            return
         self._spread(payment_id, await self._settle(payment_id, found))
 
     async def end_late(self) -> int:
@@ -173,7 +179,8 @@ class Cashier:
 
     async def _charge(self, payment: Payment) -> None:
         try:
-            found = await self._unless_told(payment.id, self._provider.charge(payment))
+            charging = self._charging.charge(self._provider, payment)
+            found = await self._unless_told(payment.id, charging)
         except ProviderUnavailableError as error:
             if error.is_busy:
                 self._failover.succeeded(payment.channel)

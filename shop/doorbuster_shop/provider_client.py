@@ -61,24 +61,25 @@ class ProviderClient:
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
         )
 
-    async def charge(self, payment: Payment) -> ChargeAnswer:
+    async def charge(self, payment: Payment, key: str | None = None) -> ChargeAnswer:
         """Demand the money and wait for the decision. Repeating it is safe: same key, same charge.
 
-        Raises: ProviderUnavailableError.
+        key: default the payment's id. Raises: ProviderUnavailableError.
         """
+        key = payment.id if key is None else key
         content = {
             "channel": payment.channel,
             "means": payment.means,
             "amount_cents": payment.amount_cents,
             "reference": payment.reservation_id,
         }
-        headers = {"Idempotency-Key": payment.id, **_JSON}
+        headers = {"Idempotency-Key": key, **_JSON}
         status, reply = await self._call("POST", "/charges", content, headers=headers)
         if status in (_OK, _DECLINED):
             return ChargeAnswer(reply["charge_id"], reply["status"])
         if reply.get("code") == "idempotency_key_reused":
             # By another channel it was taken in before: ask what became of that.
-            message = f"charge {payment.id}: the key is used"
+            message = f"charge {key}: the key is used"
             raise ProviderUnavailableError(message)
         # A demand that the provider will never accept is as good as declined.
         return ChargeAnswer(None, "declined")

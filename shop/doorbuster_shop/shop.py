@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
+from doorbuster_shop.charging import charging_of
 from doorbuster_shop.failover import Failover
 from doorbuster_shop.late_queries import LateQueries
 from doorbuster_shop.provider_client import ProviderClient
@@ -56,7 +57,8 @@ class Shop:
         self.store.clock = self.clock
         self.provider = ProviderClient(provider_url)
         failover = Failover(self.provider, dict(self.terms.failover))
-        self.cashier = Cashier(self.store, self.provider, self.clock, failover)
+        charging = charging_of(self.terms.unanswered_charge, self.terms.payment_timeout_s)
+        self.cashier = Cashier(self.store, self.provider, self.clock, failover, charging)
         while not await self._has_recovered():
             await asyncio.sleep(DATABASE_RETRY_S)
         self.store.on_return = self.cashier.recover

@@ -33,6 +33,7 @@ class Terms:
     strategy: str = "conditional_update"
     late_payment: str = "hold"
     release_jitter_s: float = 0.0
+    unanswered_charge: str = "wait"
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
 
@@ -62,6 +63,7 @@ def terms_of(scenario: Scenario) -> Terms:
         strategy=shop.strategy,
         late_payment=shop.late_payment,
         release_jitter_s=shop.release_jitter,
+        unanswered_charge=shop.unanswered_charge,
         failover=tuple(
             (channel.name, channel.failover_to)
             for channel in scenario.payments.channels

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from doorbuster.provider import CHARGED_AGAIN
 from doorbuster.records.tables import CHARGES, ORDERS
 from doorbuster.scenario.model import Scenario
 from doorbuster_sim.clock import NANOSECONDS
@@ -40,10 +41,10 @@ class OrderColumns:
 
 @dataclass(frozen=True)
 class ChargeColumns:
-    """One entry a logical payment, in any order.
+    """One entry a charge, in any order.
 
-    order_attempt: the attempt in the name of its order. Moments in nanoseconds, some may be
-    ABSENT_NS.
+    attempt: of the logical payment; plus CHARGED_AGAIN for a second charge. order_attempt: the
+    attempt in the name of its order. Moments in nanoseconds, some may be ABSENT_NS.
     """
 
     visitor: Column
@@ -90,7 +91,7 @@ def charges_table(columns: ChargeColumns, scenario: Scenario, replication: int) 
         CHARGES,
         {
             "replication": np.full(len(rank), replication, dtype=np.int16),
-            "charge_id": _name(visitor, columns.attempt[rank]),
+            "charge_id": _charge_name(visitor, columns.attempt[rank]),
             "order_id": _name(visitor, columns.order_attempt[rank]),
             "channel": words(columns.channel[rank], scenario.channel_names),
             "amount_cents": _prices(scenario)[columns.item[rank]] * columns.quantity[rank],
@@ -105,6 +106,13 @@ def charges_table(columns: ChargeColumns, scenario: Scenario, replication: int) 
 
 def _prices(scenario: Scenario) -> Column:
     return np.array([item.price_cents for item in scenario.shop.items], dtype=np.int64)
+
+
+def _charge_name(visitor: Column, attempt: Column) -> pa.Array:
+    """As `_name`; a second charge for the same payment has its name and `-again`."""
+    endings = pa.array(["", "-again"]).take(pa.array(attempt // CHARGED_AGAIN))
+    names = _name(visitor, attempt % CHARGED_AGAIN)
+    return pc.binary_join_element_wise(names, endings, "")
 
 
 def _name(visitor: Column, attempt: Column) -> pa.Array:

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from doorbuster.scenario.shop import LATE_PAYMENTS
 
-HOLD, REFUND, RECHECK_STOCK, QUERY_BEFORE_CANCEL = range(len(LATE_PAYMENTS))
+HOLD, REFUND, RECHECK_STOCK, QUERY_BEFORE_CANCEL, FORGET = range(len(LATE_PAYMENTS))
 """The values of `shop.late_payment` as compiled code knows them, in the order of LATE_PAYMENTS."""

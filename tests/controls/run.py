@@ -1,12 +1,13 @@
-"""The positive controls: does every broken way of keeping stock get caught, and no correct one?
+"""The positive controls: does every broken way of running a shop get caught, and no correct one?
 
     make controls                          everything, in simulation and live
     make controls ARGS="--world sim"       without a shop
-    make controls ARGS="check_then_write --store postgresql --runs 3"
+    make controls ARGS="check_then_write forget --store postgresql --runs 3"
 
-For each strategy of the scenario model it simulates and runs a small sale many times, judges each
-one by itself, and prints one table: in how many sales each detector fired. A broken strategy must
-be found in every sale, a correct one in none; otherwise the exit code is 1.
+For each strategy and each policy about money of the scenario model it simulates and runs a small
+sale many times, judges each one by itself, and prints one table: in how many sales each detector
+fired. A broken control must be found in every sale, a correct one in none; otherwise the exit code
+is 1.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -27,7 +30,15 @@ from doorbuster.measures.run_records import RunRecords, read_records
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES, Strategy
+from doorbuster.scenario.shop import (
+    BROKEN_LATE_PAYMENTS,
+    BROKEN_STRATEGIES,
+    BROKEN_UNANSWERED_CHARGES,
+    LATE_PAYMENTS,
+    STRATEGIES,
+    UNANSWERED_CHARGES,
+    Shop,
+)
 from doorbuster.verdict.failures import books_of, told
 from doorbuster.verdict.judge import judge_records
 from doorbuster_load.launch import LiveOptions, run_live
@@ -45,15 +56,78 @@ MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "unguarded_release": frozenset({"paid_but_released"}),
     "stuck_sold_out": frozenset({"zombie_sold_out"}),
     "stale_expiry": frozenset({"paid_but_released"}),
+    "forget": frozenset({"paid_and_lost"}),
+    "charge_again": frozenset({"double_charge"}),
 }
-"""The failure that each broken strategy was built to show; it may show more."""
+"""The failure that each broken way was built to show; it may show more."""
+LATECOMERS: dict[str, Any] = {
+    "name": "latecomers",
+    "start": "7s",
+    "duration": "500ms",
+    "shape": {"kind": "constant", "level": 0.1},
+}
+"""Ten visitors, by whom a sale lasts longer: a live one ends when everybody has left."""
+NEEDS_LATECOMERS = frozenset({"forget"})
+"""`paid_and_lost` judges only money that a shop has had for 5 s."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One way of running a shop: a field of the scenario's `shop` with a value."""
+
+    field: str
+    value: str
+    is_broken: bool
+
+    @property
+    def row(self) -> str:
+        """Its name in the table: the strategy, or the field with its value."""
+        return self.value if self.field == "strategy" else f"{self.field}: {self.value}"
+
+    @property
+    def must_be_found(self) -> frozenset[str]:
+        """The failures of which one must be found in every sale; none for a correct shop."""
+        return MUST_BE_FOUND[self.value] if self.is_broken else frozenset()
+
+    def changed(self, scenario: Mapping[str, Any]) -> dict[str, Any]:
+        """The scenario of this control."""
+        more = [LATECOMERS] if self.value in NEEDS_LATECOMERS else []
+        crowd = scenario["crowd"]
+        return {
+            **scenario,
+            "name": self.run_name,
+            "shop": {**scenario["shop"], self.field: self.value},
+            "crowd": {**crowd, "phases": [*crowd["phases"], *more]},
+        }
+
+    @property
+    def run_name(self) -> str:
+        """Of its scenario, and of the folder of its runs."""
+        return f"controls-{self.value.replace('_', '-')}"
+
+
+def _controls() -> Iterator[Control]:
+    """Every strategy, and every policy that differs from what the strategies are tried with."""
+    ways: dict[str, tuple[tuple[str, ...], frozenset[Any]]] = {
+        "strategy": (STRATEGIES, BROKEN_STRATEGIES),
+        "late_payment": (LATE_PAYMENTS, BROKEN_LATE_PAYMENTS),
+        "unanswered_charge": (UNANSWERED_CHARGES, BROKEN_UNANSWERED_CHARGES),
+    }
+    for name, (values, broken) in ways.items():
+        for value in values:
+            if name == "strategy" or value != Shop.model_fields[name].default:
+                yield Control(name, value, value in broken)
+
+
+CONTROLS = {control.value: control for control in _controls()}
+"""By the word that chooses one on the command line."""
 
 
 @dataclass
 class Tried:
-    """What was found in the sales of one strategy in one world."""
+    """What was found in the sales of one control in one world."""
 
-    strategy: str
+    control: Control
     world: str
     wanted: int
     """Sales that are asked for."""
@@ -61,26 +135,23 @@ class Tried:
     found: Counter[str] = field(default_factory=Counter)
     """Sales in which each failure or invariant was found."""
     hits: int = 0
-    """Sales in which the failure was found that must be, or any at all for a correct strategy."""
+    """Sales in which the failure was found that must be, or any at all for a correct control."""
     void: int = 0
     first: str = ""
     """A piece of evidence."""
 
     @property
-    def is_broken(self) -> bool:
-        """Whether the strategy is a positive control."""
-        return self.strategy in BROKEN_STRATEGIES
-
-    @property
     def is_good(self) -> bool:
         """Found in every sale, or in none, as it must be."""
-        return self.runs == self.wanted and self.hits == (self.runs if self.is_broken else 0)
+        return self.runs == self.wanted and self.hits == (
+            self.runs if self.control.is_broken else 0
+        )
 
     def add(self, found: dict[str, str]) -> None:
         """One more sale, with the evidence of each failure."""
         self.runs += 1
         self.found.update(found.keys())
-        wanted = MUST_BE_FOUND.get(self.strategy)
+        wanted = self.control.must_be_found
         hit = set(found) & wanted if wanted else set(found)
         self.hits += bool(hit)
         if hit and not self.first:
@@ -106,43 +177,35 @@ def is_void(records: RunRecords) -> bool:
     return any(c.kind == "validity" and c.status == "invalid" for c in checks)
 
 
-def written(strategy: Strategy, folder: Path) -> Path:
-    """The scenario of a strategy."""
+def written(control: Control, folder: Path) -> Path:
+    """The scenario of a control."""
     yaml = YAML(typ="safe")
-    scenario = yaml.load(SALE.read_text("utf-8"))
-    scenario["name"] = f"controls-{strategy.replace('_', '-')}"
-    scenario["shop"]["strategy"] = strategy
-    path = folder / f"{strategy}.yaml"
+    scenario = control.changed(yaml.load(SALE.read_text("utf-8")))
+    path = folder / f"{control.value}.yaml"
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(scenario, file)
     return path
 
 
-def latest(results: Path, scenario: Path) -> RunRecords:
-    """The newest run of a scenario."""
-    name = f"controls-{scenario.stem.replace('_', '-')}"
-    return read_records(RunFolder.open(results / name / "latest"))
-
-
-def in_simulation(strategy: Strategy, runs: int, folder: Path) -> Tried:
+def in_simulation(control: Control, runs: int, folder: Path) -> Tried:
     """As many sales in one run of `simulate`, each with a crowd of its own."""
-    scenario, results = written(strategy, folder), folder / "results"
+    scenario, results = written(control, folder), folder / "results"
     words = ["simulate", str(scenario), "--replications", str(runs), "--results", str(results)]
     _called([*words, "--seed", str(FIRST_SEED)])
-    records = latest(results, scenario)
-    tried = Tried(strategy, "simulation", runs)
+    records = read_records(RunFolder.open(results / control.run_name / "latest"))
+    tried = Tried(control, "simulation", runs)
     for replication in records.replications:
         tried.add(found_in(records, replication))
-    if not tried.is_broken:
+    if not control.is_broken:
         _add_invariants(tried, records)
     return tried
 
 
-def live(strategy: Strategy, store: str, runs: int, folder: Path) -> Tried:
+def live(control: Control, store: str, runs: int, folder: Path) -> Tried:
     """As many live runs against one shop, which is reset before each; a void one is repeated."""
-    scenario, results = read_scenario(written(strategy, folder)), folder / "results"
-    redis = "redis" if strategy.startswith("prededuct") and store == "postgresql" else None
-    tried = Tried(strategy, f"live, {store}{' and redis' if redis else ''}", runs)
+    scenario, results = read_scenario(written(control, folder)), folder / "results"
+    redis = "redis" if control.value.startswith("prededuct") and store == "postgresql" else None
+    tried = Tried(control, f"live, {store}{' and redis' if redis else ''}", runs)
     seed = FIRST_SEED
     with running_shop(scenario.path, seed=seed, folder=folder, store=store, redis=redis) as shop:
         options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
@@ -150,13 +213,15 @@ def live(strategy: Strategy, store: str, runs: int, folder: Path) -> Tried:
             run = run_live(scenario, RunSettings(seed), options, results)
             seed += 1
             if run.folder is None or run.exit_code not in (PASS, INVALID):
-                sys.exit(f"{strategy}, {tried.world}, seed {seed - 1}: {' '.join(run.sentences)}")
+                sys.exit(
+                    f"{control.row}, {tried.world}, seed {seed - 1}: {' '.join(run.sentences)}"
+                )
             records = read_records(RunFolder.open(run.folder))
             if is_void(records):
                 tried.void += 1
                 continue
             tried.add(found_in(records, 0))
-            if not tried.is_broken:
+            if not control.is_broken:
                 _add_invariants(tried, records)
     return tried
 
@@ -178,16 +243,16 @@ def _called(words: list[str]) -> None:
 def table(tried: list[Tried]) -> str:
     """All that was tried as a Markdown table."""
     lines = [
-        "| strategy | | world | sales | found in | detectors that fired (sales) | |",
+        "| control | | world | sales | found in | detectors that fired (sales) | |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in tried:
         fired = ", ".join(f"{name} {number}" for name, number in row.found.most_common()) or "none"
-        kind = "broken" if row.is_broken else "correct"
+        kind = "broken" if row.control.is_broken else "correct"
         state = "ok" if row.is_good else "WRONG"
         if row.void:
             state += f" ({row.void} void, repeated)"
-        cells = [f"`{row.strategy}`", kind, row.world, row.runs, row.hits, fired, state]
+        cells = [f"`{row.control.row}`", kind, row.world, row.runs, row.hits, fired, state]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
@@ -195,27 +260,28 @@ def table(tried: list[Tried]) -> str:
 def main() -> None:
     """Try what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("strategies", nargs="*", default=[], choices=[[], *STRATEGIES])
+    parser.add_argument("controls", nargs="*", default=[], choices=[[], *CONTROLS])
     parser.add_argument("--world", choices=["sim", "live", "both"], default="both")
     parser.add_argument("--store", action="append", help="sqlite, postgresql; default both")
     parser.add_argument("--runs", type=int, help="sales of each; default 10 broken, 20 correct")
     asked = parser.parse_args()
     done: list[Tried] = []
     with tempfile.TemporaryDirectory(prefix="doorbuster-controls-") as name:
-        for strategy in asked.strategies or STRATEGIES:
-            runs = asked.runs or (BROKEN_RUNS if strategy in BROKEN_STRATEGIES else CORRECT_RUNS)
+        for word in asked.controls or CONTROLS:
+            control = CONTROLS[word]
+            runs = asked.runs or (BROKEN_RUNS if control.is_broken else CORRECT_RUNS)
             worlds = [] if asked.world == "live" else ["sim"]
             worlds += [] if asked.world == "sim" else asked.store or ["sqlite", "postgresql"]
             for world in worlds:
-                folder = Path(name) / f"{strategy}-{world}"
+                folder = Path(name) / f"{word}-{world}"
                 folder.mkdir()
                 tried = (
-                    in_simulation(strategy, runs, folder)
+                    in_simulation(control, runs, folder)
                     if world == "sim"
-                    else live(strategy, world, runs, folder)
+                    else live(control, world, runs, folder)
                 )
                 done.append(tried)
-                sys.stderr.write(f"{strategy}, {tried.world}: {tried.hits} of {tried.runs}\n")
+                sys.stderr.write(f"{control.row}, {tried.world}: {tried.hits} of {tried.runs}\n")
                 if tried.first:
                     sys.stderr.write(f"  {tried.first}\n")
     sys.stdout.write(table(done) + "\n")

@@ -9,7 +9,7 @@ from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.shapes import Series
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, Shop
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, BROKEN_UNANSWERED_CHARGES, Shop
 
 _SAME_TIME_S = 1e-9
 _SAME_LENGTH_FRACTION = 1e-6
@@ -51,6 +51,34 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
             "another strategy"
         )
         found.add(("shop", "late_payment"), what)
+    _one_way_to_be_broken(scenario, found)
+
+
+def _one_way_to_be_broken(scenario: Scenario, found: Contradictions) -> None:
+    """A second charge is understood where payments hold their locks and nothing else is broken."""
+    shop = scenario.shop
+    if shop.unanswered_charge not in BROKEN_UNANSWERED_CHARGES:
+        return
+    place: Place = ("shop", "unanswered_charge")
+    if shop.strategy in BROKEN_STRATEGIES:
+        what = (
+            f"{shop.unanswered_charge!r} needs a correct strategy (got {shop.strategy!r}, which "
+            "is broken in a way of its own); allowed 'wait'; leave unanswered_charge out or choose "
+            "another strategy"
+        )
+        found.add(place, what)
+    elif shop.late_payment != "hold":
+        what = (
+            f"{shop.unanswered_charge!r} needs late_payment 'hold' (got {shop.late_payment!r}); "
+            "allowed 'wait'; leave one of the two out"
+        )
+        found.add(place, what)
+    elif scenario.faults:
+        what = (
+            f"{shop.unanswered_charge!r} needs a sale without faults (got {len(scenario.faults)}), "
+            "so that one thing is broken at a time; allowed 'wait'; leave one of the two out"
+        )
+        found.add(place, what)
 
 
 def _payments(scenario: Scenario, found: Contradictions) -> None:

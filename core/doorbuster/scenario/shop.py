@@ -80,11 +80,19 @@ BROKEN_STRATEGIES: frozenset[Strategy] = frozenset(
 """Those that lose or invent units on purpose: they prove that the detectors work."""
 
 
-LatePayment = Literal["hold", "refund", "recheck_stock", "query_before_cancel"]
+LatePayment = Literal["hold", "refund", "recheck_stock", "query_before_cancel", "forget"]
 LATE_PAYMENTS: tuple[LatePayment, ...] = get_args(LatePayment)
 """What may become of a payment that is in flight when its lock lapses."""
+BROKEN_LATE_PAYMENTS: frozenset[LatePayment] = frozenset({"forget"})
+"""Those that lose a buyer's money on purpose, likewise."""
 EXTENDING: frozenset[LatePayment] = frozenset({"hold", "query_before_cancel"})
 """Where a payment in flight holds its lock: without end, or until the sweep that asks for it."""
+
+UnansweredCharge = Literal["wait", "charge_again"]
+UNANSWERED_CHARGES: tuple[UnansweredCharge, ...] = get_args(UnansweredCharge)
+"""What the shop may do when its provider has not answered within `payments.timeout`."""
+BROKEN_UNANSWERED_CHARGES: frozenset[UnansweredCharge] = frozenset({"charge_again"})
+"""Those that charge a buyer twice on purpose, likewise."""
 
 
 class Shop(Part):
@@ -109,7 +117,14 @@ class Shop(Part):
     the release goes back at once. `recheck_stock`: it buys the units again if they are still free
     and within the account's limit, else it goes back (pretix). `query_before_cancel`: before the
     release the provider is asked; an open charge is closed there, so that it can take no money
-    (ruoyi-vue-pro). Broken strategies allow `hold` alone."""
+    (ruoyi-vue-pro). `forget`, broken: money that comes after the release is kept, without an order
+    and without a refund (macrozheng/mall). Broken strategies allow `hold` alone."""
+    unanswered_charge: UnansweredCharge = "wait"
+    """What the shop does when the provider has not answered within `payments.timeout`. `wait`: it
+    goes on waiting. `charge_again`, broken: it sends a second charge under a new idempotency key
+    beside the first, sells by whichever is captured first, and forgets the other: both may be
+    captured (woocommerce-gateway-stripe). Allowed only with a correct
+    strategy, with `late_payment: hold` and without `faults`."""
     currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]

@@ -123,12 +123,14 @@ async def settle_captured(
     *,
     is_guarded: bool = True,
     take_again: Take | None = None,
+    is_forgotten: bool = False,
 ) -> Payment | None:
     """The provider took the money: sell the units, or mark the payment for its refund.
 
     Told twice, it changes nothing the second time. None when no such payment exists (any more).
     is_guarded=False sells whatever became of the lock meanwhile. take_again locks the units of an
-    order that was released meanwhile once more.
+    order that was released meanwhile once more. is_forgotten drops money for an order that is gone,
+    as if nothing had come.
     """
     payment = await read_payment(session, payment_id, is_locking=True)
     if payment is None or payment.state != "pending":
@@ -137,7 +139,8 @@ async def settle_captured(
     sold = await session.run(sell, (now_s, payment.reservation_id)) == 1
     if not sold and take_again is not None:
         sold = await _sell_again(session, payment.reservation_id, now_s, take_again)
-    state = "paid" if sold else "refunding"
+    gone = "expired" if is_forgotten else "refunding"
+    state = "paid" if sold else gone
     await session.run(_DECIDE, (state, charge_id, now_s, payment_id))
     if sold:
         reservation = await read_reservation(session, payment.reservation_id)

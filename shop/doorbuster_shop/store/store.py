@@ -157,7 +157,13 @@ class Store(ABC):
         again = TakenAgain(self.strategy) if self.late_payment == "recheck_stock" else None
         async with self.transaction() as session:
             settled = await payments.settle_captured(
-                session, payment_id, charge_id, now_s, is_guarded=is_guarded, take_again=again
+                session,
+                payment_id,
+                charge_id,
+                now_s,
+                is_guarded=is_guarded,
+                take_again=again,
+                is_forgotten=self.late_payment == "forget",
             )
         if again is not None and again.wish is not None:
             await self.strategy.on_taken_again(again.wish)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from doorbuster.compiling import compilable
-from doorbuster.vocabulary import Reply
 from doorbuster_sim.books import CHARGE_STATES
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.places import (
@@ -15,7 +14,6 @@ from doorbuster_sim.compiled_engine.places import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-_PENDING, _DECLINED, _EXPIRED = int(Reply.PENDING), int(Reply.DECLINED), int(Reply.EXPIRED)
 _PROCESSING, _CAPTURED, _REFUSED, _REFUNDED = range(len(CHARGE_STATES))
 
 
@@ -53,6 +51,8 @@ def _write_order(world: Record, visit: int, reservation: int) -> None:
 @compilable
 def _write_charge(world: Record, visit: int, payment: int) -> None:
     owed = payment_at(world, payment)
+    if owed["asked_ns"] >= world["end_ns"]:
+        return
     lock = reservation_at(world, owed["reservation"])
     row = charge_row_at(world, world["charge_row_count"])
     row["visitor"] = visit_at(world, visit)["visitor"]
@@ -65,18 +65,16 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
     row["channel"] = owed["channel"]
     row["item"] = lock["item"]
     row["quantity"] = lock["units"]
-    if owed["reply"] == _PENDING:
+    if not owed["is_told"]:
         row["state"] = _PROCESSING
-    elif owed["reply"] == _DECLINED or not owed["approved"]:
+    elif not owed["approved"]:
         # Refused, or closed before the provider had decided: either way it took no money.
         row["state"] = _REFUSED
         row["decided_ns"] = owed["decided_ns"]
     else:
-        # What came for an order that was gone went back at once; the buyer was told `expired`.
-        is_back = owed["reply"] == _EXPIRED
-        row["state"] = _REFUNDED if is_back else _CAPTURED
+        row["state"] = _REFUNDED if owed["is_refunded"] else _CAPTURED
         row["decided_ns"] = owed["decided_ns"]
         row["captured_ns"] = owed["decided_ns"]
-        if is_back:
+        if owed["is_refunded"]:
             row["refunded_ns"] = owed["decided_ns"]
     world["charge_row_count"] += 1

@@ -17,11 +17,11 @@ from doorbuster_sim.compiled_engine.places import (
     stretches_at,
     visit_at,
 )
-from doorbuster_sim.compiled_engine.shop import answer_waiting, settle_payment
+from doorbuster_sim.compiled_engine.shop import answer_waiting, hear_outcome
 from doorbuster_sim.faults import put_off
 from doorbuster_sim.late_payment import QUERY_BEFORE_CANCEL
 
-_PENDING, _DECLINED, _EXPIRED = int(Reply.PENDING), int(Reply.DECLINED), int(Reply.EXPIRED)
+_PENDING, _EXPIRED = int(Reply.PENDING), int(Reply.EXPIRED)
 
 
 @compilable
@@ -55,10 +55,11 @@ def _end_charge(model: Record, world: Record, reservation: int) -> None:
         payment = payment_at(world, payment)["next"]
     owed = payment_at(world, payment)
     if not owed["is_unheard"] and owed["known_ns"] < world["now_ns"]:
-        settle_payment(model, world, payment, _DECLINED)
+        hear_outcome(model, world, payment)
         return
     owed["reply"] = _EXPIRED
     owed["approved"] = 0
+    owed["is_told"] = 1
     owed["decided_ns"] = world["now_ns"]
     entry["payments_in_flight"] -= 1
     answer_waiting(model, world, payment)

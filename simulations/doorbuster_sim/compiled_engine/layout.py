@@ -62,13 +62,17 @@ RESERVATION = _records(
 
 PAYMENT = _records(
     i8="decided_ns asked_ns known_ns",
-    i4="next visit attempt reply approved reservation first_waiting channel is_unheard",
+    i4="next visit attempt reply approved reservation first_waiting channel is_unheard "
+    "payment open_charges is_told is_refunded",
 )
-"""A logical payment of a visit. `first_waiting`: requests that wait for the provider's word.
+"""A logical payment of a visit with its charge, or a second charge for the same payment.
 
-is_unheard: the provider does not know it; decided_ns is then when it may be asked again. approved:
-what the provider will say; 0 as well once the shop has had the charge closed. known_ns: when the
-provider decides, which the shop may hear later, at decided_ns.
+Of the payment: `first_waiting`, requests that wait for its end; `open_charges`, those of which the
+provider has not told the outcome. Of the charge: `payment`, what it was sent for, itself unless it
+is a second one; `is_unheard`, the provider does not know it, `decided_ns` is then when it may be
+asked again; `approved`, what the provider will say, 0 as well once the shop has had the charge
+closed; `known_ns`, when the provider decides, which the shop may hear later, at `decided_ns`;
+`is_told`, whether the shop has heard it.
 """
 
 POOL = _records(
@@ -170,7 +174,7 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns late_payment jitter_ns "
+    "payment_timeout_ns late_payment jitter_ns charges_again "
     # faults: addresses of stretches
     "frozen still restarts gone deaf unheard apart slow bends_time"
 )

@@ -223,11 +223,19 @@ def settle(model: Record, world: Record, reservation: int) -> bool:
     entry["state"] = PAID
     entry["sold_ns"] = world["now_ns"]
     stock["orders"] += 1
+    keep_money(world, reservation)
+    return True
+
+
+@inlined
+def keep_money(world: Record, reservation: int) -> None:
+    """The provider has taken the money for a reservation, and nobody gives it back."""
+    entry = reservation_at(world, reservation)
     entry["captures"] += 1
     world["captured_count"] += 1
-    world["captured_cents"] += entry["units"] * stock["price_cents"]
+    world["captured_cents"] += entry["units"] * item_at(world, entry["item"])["price_cents"]
     world["captured_twice_count"] += 1 if entry["captures"] == 2 else 0  # noqa: PLR2004
-    return True
+    world["captured_late_count"] += 1 if entry["state"] != PAID else 0
 
 
 @compilable

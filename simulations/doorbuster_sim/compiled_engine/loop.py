@@ -56,6 +56,8 @@ CALL_EVENTS = 1_000_000
 """Events of one call at most: between calls Ctrl-C is heard and progress is told."""
 EVENTS_EACH = 4
 """New events that one event causes at most, and more than it takes of anything else."""
+CHARGES_EACH = 2
+"""New charges that one event causes at most."""
 
 
 class Pause(IntEnum):
@@ -91,7 +93,7 @@ def room(world: Record) -> int:
         world["visits_room"] - world["visits_live"],
         world["requests_room"] - world["requests_live"],
         world["reservations_room"] - world["reservations_live"],
-        world["payments_room"] - world["payments_live"],
+        (world["payments_room"] - world["payments_live"]) // CHARGES_EACH,
     )
     pending = world["fine_count"] + world["later_count"] + world["near_count"]
     # A sweep that closes charges answers all requests that wait for the provider at once.
@@ -103,10 +105,11 @@ def room(world: Record) -> int:
         world["request_rows_room"] - world["request_row_count"],
         world["visit_rows_room"] - world["visit_row_count"],
     )
-    # What is live becomes a row when it is forgotten, all at once perhaps; an event adds one.
+    # What is live becomes a row when it is forgotten, all at once perhaps; an event adds one order.
+    charges = world["charge_rows_room"] - world["charge_row_count"] - world["payments_live"]
     books = min(
         world["order_rows_room"] - world["order_row_count"] - world["reservations_live"],
-        world["charge_rows_room"] - world["charge_row_count"] - world["payments_live"],
+        charges // CHARGES_EACH,
     )
     readings = (world["stock_rows_room"] - world["stock_row_count"]) // world["items_room"]
     return min(records, calendar, accounts, rows, books, readings)

@@ -50,6 +50,7 @@ class ModelMemory:
         record["jitter_ns"] = _to_ns(scenario.shop.release_jitter)
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
+        record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
         record["bends_time"] = len(faults.frozen) > 1 or len(faults.slow) > 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doorbuster.compiling import compilable, inlined
 from doorbuster.draws import Purpose, sample_named
-from doorbuster.provider import provider_answer
+from doorbuster.provider import CHARGED_AGAIN, provider_answer
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import to_ns
@@ -19,6 +19,7 @@ from doorbuster_sim.compiled_engine.ledger import (
     cancel,
     find_reservation,
     has_lapsed,
+    keep_money,
     reserve,
     settle,
 )
@@ -37,6 +38,7 @@ from doorbuster_sim.compiled_engine.places import (
 )
 from doorbuster_sim.event_order import Rank, event_order
 from doorbuster_sim.faults import extra_work, put_off, work_ends
+from doorbuster_sim.late_payment import FORGET
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 
 _SERVICE = int(Purpose.SERVICE)
@@ -267,7 +269,7 @@ def _pay(model: Record, world: Record, request: int) -> None:
             # Paid already, or about to be: the shop refuses with a 409.
             answer(model, world, request, _ERROR)
             return
-        payment = _charge(model, world, request, reservation)
+        payment = _begin_payment(model, world, request, reservation)
     owed = payment_at(world, payment)
     if owed["reply"] != _PENDING:
         answer(model, world, request, owed["reply"])
@@ -278,43 +280,66 @@ def _pay(model: Record, world: Record, request: int) -> None:
     due_ns = _moves_again(model, now_ns + model["payment_timeout_ns"])
     # The provider's word comes first where both are due at once. A timeout that can never be is
     # not noted: it would stay in the calendar long after the visitor has gone.
-    if owed["decided_ns"] > due_ns or owed["is_unheard"]:
+    if owed["decided_ns"] > due_ns or owed["is_unheard"] or model["charges_again"]:
         order = event_order(_PAYMENT_TIMEOUT, entry["visitor"], entry["number"])
         push(world, due_ns, order, request)
 
 
 @compilable
-def _charge(model: Record, world: Record, request: int, reservation: int) -> int:
-    """Call the provider, whose answer comes whether or not anybody waits; returns the payment."""
-    entry, now_ns = request_at(world, request), world["now_ns"]
-    payment = take_payment(world)
-    owed, buyer = payment_at(world, payment), visit_at(world, entry["visit"])
-    owed["visit"] = entry["visit"]
-    owed["attempt"] = entry["logical_attempt"]
-    owed["reply"] = _PENDING
-    owed["channel"] = entry["channel"]
-    owed["asked_ns"] = now_ns
-    owed["reservation"] = reservation
-    owed["first_waiting"] = NOBODY
-    owed["next"] = buyer["payment"]
-    buyer["payment"] = payment
-    buyer["references"] += 1
+def _begin_payment(model: Record, world: Record, request: int, reservation: int) -> int:
+    """Charge for a reservation; once more if the first answer will not be there in time."""
+    now_ns, number = world["now_ns"], request_at(world, request)["logical_attempt"]
+    payment = _charge(model, world, request, reservation, number, now_ns)
+    owed = payment_at(world, payment)
+    owed["payment"] = payment
+    owed["open_charges"] = 1
     reservation_at(world, reservation)["payments_in_flight"] += 1
-    asked_ns = put_off(stretches_at(model["apart"]), now_ns)
-    if put_off(stretches_at(model["unheard"]), now_ns) > now_ns:
-        owed["is_unheard"] = 1
-        owed["decided_ns"] = asked_ns
-        order = event_order(_PROVIDER_ANSWER, entry["visitor"], entry["logical_attempt"])
-        push(world, asked_ns, order, payment)
-    else:
-        _ask_provider(model, world, payment, asked_ns)
+    again_ns = now_ns + model["payment_timeout_ns"]
+    if model["charges_again"] and owed["decided_ns"] > again_ns:
+        number += CHARGED_AGAIN
+        again = _charge(model, world, request, reservation, number, again_ns)
+        payment_at(world, again)["payment"] = payment
+        owed["open_charges"] = 2
     return payment
 
 
 @compilable
-def _ask_provider(model: Record, world: Record, payment: int, asked_ns: int) -> None:
-    """The provider hears of a payment and will decide."""
-    owed = payment_at(world, payment)
+def _charge(
+    model: Record, world: Record, request: int, reservation: int, number: int, asked_ns: int
+) -> int:
+    """Call the provider at a moment from now on; the answer comes whether or not anybody waits.
+
+    number: names the charge and its draws.
+    """
+    entry = request_at(world, request)
+    charge = take_payment(world)
+    owed, buyer = payment_at(world, charge), visit_at(world, entry["visit"])
+    owed["visit"] = entry["visit"]
+    owed["attempt"] = number
+    owed["reply"] = _PENDING
+    owed["is_told"] = 0
+    owed["is_refunded"] = 0
+    owed["channel"] = entry["channel"]
+    owed["asked_ns"] = asked_ns
+    owed["reservation"] = reservation
+    owed["first_waiting"] = NOBODY
+    owed["next"] = buyer["payment"]
+    buyer["payment"] = charge
+    buyer["references"] += 1
+    heard_ns = put_off(stretches_at(model["apart"]), asked_ns)
+    if put_off(stretches_at(model["unheard"]), asked_ns) > asked_ns:
+        owed["is_unheard"] = 1
+        owed["decided_ns"] = heard_ns
+        push(world, heard_ns, event_order(_PROVIDER_ANSWER, entry["visitor"], number), charge)
+    else:
+        _ask_provider(model, world, charge, heard_ns)
+    return charge
+
+
+@compilable
+def _ask_provider(model: Record, world: Record, charge: int, asked_ns: int) -> None:
+    """The provider hears of a charge and will decide."""
+    owed = payment_at(world, charge)
     visitor = visit_at(world, owed["visit"])["visitor"]
     answer_s, approved = provider_answer(
         provider_at(model), visitor, owed["channel"], owed["attempt"]
@@ -325,43 +350,66 @@ def _ask_provider(model: Record, world: Record, payment: int, asked_ns: int) -> 
     owed["known_ns"] = put_off(stretches_at(model["gone"]), answered_ns)
     due_ns = put_off(stretches_at(model["deaf"]), answered_ns)
     owed["decided_ns"] = due_ns
-    push(world, due_ns, event_order(_PROVIDER_ANSWER, visitor, owed["attempt"]), payment)
+    push(world, due_ns, event_order(_PROVIDER_ANSWER, visitor, owed["attempt"]), charge)
 
 
 @compilable
-def hear_provider(model: Record, world: Record, payment: int) -> None:
+def hear_provider(model: Record, world: Record, charge: int) -> None:
     """The provider has decided, or can be asked again, unless the charge was closed meanwhile."""
-    owed = payment_at(world, payment)
-    if owed["reply"] == _PENDING:
+    owed = payment_at(world, charge)
+    if not owed["is_told"]:
         lock = reservation_at(world, owed["reservation"])
         if not owed["is_unheard"]:
-            settle_payment(model, world, payment, _DECLINED)
+            hear_outcome(model, world, charge)
         elif lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
             owed["asked_ns"] = world["now_ns"]
-            _ask_provider(model, world, payment, world["now_ns"])
+            _ask_provider(model, world, charge, world["now_ns"])
             return
         else:
             owed["approved"] = 0
-            settle_payment(model, world, payment, _EXPIRED)
+            owed["is_told"] = 1
+            _decide_payment(model, world, charge, _EXPIRED)
     release(world, owed["visit"])
 
 
 @compilable
-def settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
-    """Sell if the provider has approved, and answer everybody who waits.
+def hear_outcome(model: Record, world: Record, charge: int) -> None:
+    """The shop learns what the provider has decided about a charge."""
+    owed = payment_at(world, charge)
+    owed["is_told"] = 1
+    payment = payment_at(world, owed["payment"])
+    payment["open_charges"] -= 1
+    if payment["reply"] != _PENDING:
+        if owed["approved"]:
+            keep_money(world, owed["reservation"])  # Of a charge that the shop has forgotten.
+    elif owed["approved"] or payment["open_charges"] == 0:
+        _decide_payment(model, world, charge, _DECLINED)
 
-    otherwise: the answer where it has not.
+
+@compilable
+def _decide_payment(model: Record, world: Record, charge: int, otherwise: int) -> None:
+    """A charge was captured, or none is open any more: tell the buyer.
+
+    otherwise: the answer where it was not captured.
     """
-    owed = payment_at(world, payment)
+    owed = payment_at(world, charge)
     lock = reservation_at(world, owed["reservation"])
     lock["payments_in_flight"] -= 1
     if world["are_locks_extended"]:
         # A lock that was held beyond its time lapses now.
         lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
-    owed["reply"] = otherwise
+    reply = otherwise
     if owed["approved"]:
-        owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
-    answer_waiting(model, world, payment)
+        reply = _OK
+        if not settle(model, world, owed["reservation"]):
+            reply = _EXPIRED
+            if model["late_payment"] == FORGET:
+                keep_money(world, owed["reservation"])
+            else:
+                # The order is gone: the money goes back at once.
+                owed["is_refunded"] = 1
+    payment_at(world, owed["payment"])["reply"] = reply
+    answer_waiting(model, world, owed["payment"])
 
 
 @compilable

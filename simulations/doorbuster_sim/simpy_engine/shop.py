@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import simpy
 
 from doorbuster.compiling import plain
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
-from doorbuster.provider import Provider, provider_answer, provider_of
+from doorbuster.provider import CHARGED_AGAIN, Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
-from doorbuster_sim.books import ChargeColumns, OrderColumns
+from doorbuster_sim.books import CHARGE_STATES, ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import NEVER_NS, Change, Faults, next_sweep_plain, put_off_plain
 from doorbuster_sim.lock_time import lock_span_ns
@@ -32,8 +32,7 @@ _lock_span_ns = plain(lock_span_ns)
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
 
 _ORDER_STATES = tuple(LockState)
-_CHARGE_STATES = {Reply.PENDING: 0, Reply.OK: 1, Reply.DECLINED: 2, Reply.EXPIRED: 3}
-"""The place in CHARGE_STATES by what the shop says of a payment that was not closed."""
+_PROCESSING, _CAPTURED, _DECLINED, _REFUNDED = range(len(CHARGE_STATES))
 
 
 class Request(NamedTuple):
@@ -59,18 +58,15 @@ class _Passage(NamedTuple):
 
 
 @dataclass
-class _Payment:
-    """One logical payment and what the provider says about it."""
+class _Charge:
+    """One demand for money and what the provider says about it."""
 
-    decided: simpy.Event
     reservation: Reservation
     order_attempt: int
     channel: int
     asked_ns: int
-    reply: Reply = Reply.PENDING
-    is_closed: bool = False
-    """Whether the shop has had it closed at the provider: it takes no money."""
     decided_ns: int = ABSENT_NS
+    """When the shop has learnt of the outcome, or has had it closed: it takes no money then."""
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
     is_known: bool = True
@@ -78,12 +74,32 @@ class _Payment:
     is_approved: bool = False
     """What the provider says, once it has heard of it."""
     known_ns: int = NEVER_NS
-    """When the provider decides, which the shop may hear later."""
+    """When the provider decides."""
+    heard_ns: int = NEVER_NS
+    """When the shop hears of it."""
 
     @property
-    def charge_state(self) -> int:
+    def state(self) -> int:
         """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one."""
-        return _CHARGE_STATES[Reply.DECLINED if self.is_closed else self.reply]
+        if self.captured_ns != ABSENT_NS:
+            return _CAPTURED if self.refunded_ns == ABSENT_NS else _REFUNDED
+        return _PROCESSING if self.decided_ns == ABSENT_NS else _DECLINED
+
+
+@dataclass
+class _Payment:
+    """One logical payment: what its buyer is told of it."""
+
+    decided: simpy.Event
+    charge: _Charge
+    reply: Reply = Reply.PENDING
+    open_charges: int = 0
+    """Charges whose outcome the provider has not told: two where the shop charges again."""
+
+    @property
+    def reservation(self) -> Reservation:
+        """What is paid."""
+        return self.charge.reservation
 
 
 @dataclass
@@ -96,6 +112,8 @@ class _Customer:
     reservations: dict[int, Reservation] = field(default_factory=dict)
     """By logical attempt."""
     payments: dict[int, _Payment] = field(default_factory=dict)
+    charges: dict[int, _Charge] = field(default_factory=dict)
+    """By logical attempt, too; a second one by that plus CHARGED_AGAIN."""
 
 
 class SimulatedShop:
@@ -138,6 +156,8 @@ class SimulatedShop:
         self._lock_ns = to_ns(scenario.shop.lock_time)
         self._jitter_ns = to_ns(scenario.shop.release_jitter)
         self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
+        self._forgets = scenario.shop.late_payment == "forget"
+        self._charges_again = scenario.shop.unanswered_charge == "charge_again"
         self._open_payments: list[_Payment] = []
         """Those that a sweep may have to close, and some that are decided."""
         env.process(self._sweep())
@@ -267,16 +287,16 @@ class SimulatedShop:
         return OrderColumns(*columns_of(rows, len(fields(OrderColumns))))
 
     def charge_columns(self) -> ChargeColumns:
-        """The provider's book."""
+        """The provider's book: what it was asked for before the end."""
         rows = [
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
-                *(charge.reservation.item, charge.reservation.units, charge.charge_state),
+                *(charge.reservation.item, charge.reservation.units, charge.state),
                 *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
-            for attempt, charge in customer.payments.items()
-            if charge.is_known
+            for attempt, charge in customer.charges.items()
+            if charge.is_known and charge.asked_ns < self._env.now_ns
         ]
         return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
 
@@ -320,18 +340,7 @@ class SimulatedShop:
                 return Reply.EXPIRED
             if reservation.state is LockState.PAID or reservation.payments_in_flight:
                 return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
-            payment = _Payment(
-                self._env.event(),
-                reservation,
-                request.reserving_attempt,
-                request.channel,
-                self._env.now_ns,
-            )
-            customer.payments[request.logical_attempt] = payment
-            reservation.payments_in_flight += 1
-            if self._closes_charges:
-                self._open_payments.append(payment)
-            self._env.process(self._charge(request, payment))
+            payment = self._begin_payment(request, reservation)
         if payment.reply is Reply.PENDING:
             now_ns = self._env.now_ns
             until_ns = put_off_plain(self._faults.frozen, now_ns + self._payment_timeout_ns)
@@ -340,41 +349,86 @@ class SimulatedShop:
             )
         return payment.reply
 
-    def _charge(self, request: Request, payment: _Payment) -> Waiting:
-        """The provider's side of a payment; goes on whether or not anybody waits."""
-        env, faults, name = self._env, self._faults, (request.visitor, request.logical_attempt)
-        asked_ns = put_off_plain(faults.apart, env.now_ns)
-        if put_off_plain(faults.unheard, env.now_ns) > env.now_ns:
-            payment.is_known = False
-            yield env.moment(asked_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
-            if not self._ask_again(payment):
-                return
-        answer_s, approved = provider_answer(
-            self._provider, request.visitor, request.channel, request.logical_attempt
+    def _begin_payment(self, request: Request, reservation: Reservation) -> _Payment:
+        """Charge for a reservation; once more if the first answer will not be there in time."""
+        now_ns = self._env.now_ns
+        charge = _Charge(reservation, request.reserving_attempt, request.channel, now_ns)
+        payment = _Payment(self._env.event(), charge)
+        self._customer(request.visitor).payments[request.logical_attempt] = payment
+        reservation.payments_in_flight += 1
+        if self._closes_charges:
+            self._open_payments.append(payment)
+        self._send(request, payment, charge, request.logical_attempt)
+        again_ns = now_ns + self._payment_timeout_ns
+        if self._charges_again and charge.heard_ns > again_ns:
+            again = replace(charge, asked_ns=again_ns)
+            self._send(request, payment, again, request.logical_attempt + CHARGED_AGAIN)
+        return payment
+
+    def _send(self, request: Request, payment: _Payment, charge: _Charge, number: int) -> None:
+        """Let the provider have a charge when it is asked."""
+        asked_ns = charge.asked_ns
+        self._customer(request.visitor).charges[number] = charge
+        payment.open_charges += 1
+        charge.is_known = put_off_plain(self._faults.unheard, asked_ns) == asked_ns
+        if charge.is_known:
+            self._ask_provider(request, charge, number, put_off_plain(self._faults.apart, asked_ns))
+        self._env.process(self._hear_provider(request, payment, charge, number))
+
+    def _ask_provider(self, request: Request, charge: _Charge, number: int, asked_ns: int) -> None:
+        """The provider hears of a charge and will decide."""
+        answer_s, charge.is_approved = provider_answer(
+            self._provider, request.visitor, request.channel, number
         )
         answered_ns = asked_ns + to_ns(answer_s)
-        payment.known_ns, payment.is_approved = put_off_plain(faults.gone, answered_ns), approved
-        heard_ns = put_off_plain(faults.deaf, answered_ns)
-        yield env.moment(heard_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
-        if payment.reply is Reply.PENDING:
-            self._settle(payment)
+        charge.known_ns = put_off_plain(self._faults.gone, answered_ns)
+        charge.heard_ns = put_off_plain(self._faults.deaf, answered_ns)
 
-    def _settle(self, payment: _Payment) -> None:
-        """The shop learns what the provider has decided."""
-        reservation = payment.reservation
-        reservation.end_hold(self._env.now_ns)
-        payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
-        if payment.is_approved:
-            payment.captured_ns = self._env.now_ns
-            if self.ledger.settle(reservation, self._env.now_ns):
-                payment.reply = Reply.OK
-                cents = reservation.units * self._prices_cents[reservation.item]
-                self._captures.append((cents, reservation))
+    def _hear_provider(
+        self, request: Request, payment: _Payment, charge: _Charge, number: int
+    ) -> Waiting:
+        """The provider's answer comes whether or not anybody waits."""
+        env, name = self._env, (request.visitor, number)
+        if not charge.is_known:
+            apart_ns = put_off_plain(self._faults.apart, env.now_ns)
+            yield env.moment(apart_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
+            if not self._ask_again(payment):
+                return
+            self._ask_provider(request, charge, number, env.now_ns)
+        yield env.moment(charge.heard_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
+        if charge.decided_ns == ABSENT_NS:  # A sweep has not asked for it or closed it.
+            self._hear_outcome(payment, charge)
+
+    def _hear_outcome(self, payment: _Payment, charge: _Charge) -> None:
+        """The shop learns what the provider has decided about a charge."""
+        charge.decided_ns = self._env.now_ns
+        if charge.is_approved:
+            charge.captured_ns = self._env.now_ns
+        payment.open_charges -= 1
+        if payment.reply is not Reply.PENDING:
+            if charge.is_approved:
+                self._keep_money(payment.reservation)  # Of a charge that the shop has forgotten.
+        elif charge.is_approved or not payment.open_charges:
+            self._decide_payment(payment, charge)
+
+    def _decide_payment(self, payment: _Payment, charge: _Charge) -> None:
+        """A charge was captured, or none is open any more: tell the buyer."""
+        reservation, now_ns = payment.reservation, self._env.now_ns
+        reservation.end_hold(now_ns)
+        payment.reply = Reply.DECLINED
+        if charge.is_approved:
+            is_sold = self.ledger.settle(reservation, now_ns)
+            payment.reply = Reply.OK if is_sold else Reply.EXPIRED
+            if is_sold or self._forgets:
+                self._keep_money(reservation)
             else:
                 # The order is gone: the money goes back at once.
-                payment.reply = Reply.EXPIRED
-                payment.refunded_ns = self._env.now_ns
+                charge.refunded_ns = now_ns
         payment.decided.succeed()
+
+    def _keep_money(self, reservation: Reservation) -> None:
+        cents = reservation.units * self._prices_cents[reservation.item]
+        self._captures.append((cents, reservation))
 
     def _ask_again(self, payment: _Payment) -> bool:
         """Whether a charge that came to nothing is asked for again: as long as its lock lives."""
@@ -382,7 +436,7 @@ class SimulatedShop:
             return False  # It was closed in this very moment.
         lock, now_ns = payment.reservation, self._env.now_ns
         if lock.is_locked and now_ns < lock.lapses_ns:
-            payment.is_known, payment.asked_ns = True, now_ns
+            payment.charge.is_known, payment.charge.asked_ns = True, now_ns
             return True
         lock.end_hold(now_ns)
         payment.reply = Reply.EXPIRED
@@ -424,10 +478,9 @@ class SimulatedShop:
     def _end_late(self, payment: _Payment) -> None:
         """What the provider has decided while the shop was away counts; else it will not decide."""
         now_ns = self._env.now_ns
-        if payment.known_ns < now_ns:
-            self._settle(payment)
+        if payment.charge.known_ns < now_ns:
+            self._hear_outcome(payment, payment.charge)
             return
         payment.reservation.payments_in_flight -= 1
-        payment.reply, payment.is_closed = Reply.EXPIRED, True
-        payment.decided_ns = now_ns
+        payment.reply, payment.charge.decided_ns = Reply.EXPIRED, now_ns
         payment.decided.succeed()

@@ -1,0 +1,89 @@
+"""The positive controls know every way of running a shop; running them tells what they find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.controls import run
+
+from doorbuster.cli import main
+from doorbuster.detectors.failures import DETECTORS
+from doorbuster.measures.run_records import read_records
+from doorbuster.records.run_folder import RunFolder
+from doorbuster.scenario.reading import read_scenario
+from doorbuster.scenario.shop import (
+    BROKEN_LATE_PAYMENTS,
+    BROKEN_STRATEGIES,
+    BROKEN_UNANSWERED_CHARGES,
+    LATE_PAYMENTS,
+    STRATEGIES,
+    UNANSWERED_CHARGES,
+)
+
+BROKEN = BROKEN_STRATEGIES | BROKEN_LATE_PAYMENTS | BROKEN_UNANSWERED_CHARGES
+
+
+def test_every_way_is_tried_once() -> None:
+    """The first policies of each kind are those that every strategy is tried with."""
+    assert list(run.CONTROLS) == [*STRATEGIES, *LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
+    assert {word for word, control in run.CONTROLS.items() if control.is_broken} == BROKEN
+
+
+def test_every_broken_way_has_a_failure_to_show() -> None:
+    for control in run.CONTROLS.values():
+        assert bool(control.must_be_found) == control.is_broken
+        assert control.must_be_found <= DETECTORS.keys()
+    assert run.MUST_BE_FOUND.keys() == BROKEN
+
+
+@pytest.mark.parametrize("word", run.CONTROLS)
+def test_its_scenario_is_a_good_one(word: str, tmp_path: Path) -> None:
+    control = run.CONTROLS[word]
+    scenario = read_scenario(run.written(control, tmp_path)).scenario
+    assert getattr(scenario.shop, control.field) == control.value
+    assert scenario.name == control.run_name
+    others = run.CONTROLS.keys() - {word}
+    shown = {scenario.shop.strategy, scenario.shop.late_payment, scenario.shop.unanswered_charge}
+    assert not shown & others - {STRATEGIES[0]}
+
+
+@pytest.mark.parametrize(
+    ("word", "found", "is_good"),
+    [
+        ("forget", {"paid_and_lost": "a charge"}, True),
+        ("forget", {"double_charge": "a charge"}, False),
+        ("forget", {}, False),
+        ("refund", {}, True),
+        ("refund", {"paid_and_lost": "a charge"}, False),
+    ],
+)
+def test_what_counts_as_a_hit(word: str, found: dict[str, str], is_good: bool) -> None:
+    """A broken control must show its own failure, a correct one none at all."""
+    tried = run.Tried(run.CONTROLS[word], "simulation", 1)
+    tried.add(found)
+    assert tried.is_good == is_good
+    assert ("WRONG" in run.table([tried])) != is_good
+
+
+@pytest.mark.parametrize(
+    ("word", "invariants"),
+    [
+        ("forget", {"captured_is_paid", "orphan_payment"}),
+        ("charge_again", {"captured_is_paid", "double_capture"}),
+        ("refund", set()),
+        ("recheck_stock", set()),
+        ("query_before_cancel", set()),
+    ],
+)
+def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:
+    """One simulated sale of each: its own failure alone, and the rows of money that break."""
+    control = run.CONTROLS[word]
+    path, results = run.written(control, tmp_path), tmp_path / "results"
+    words = ["simulate", str(path), "--results", str(results), "--seed", "3"]
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == int(control.is_broken), told.output
+    records = read_records(RunFolder.open(results / control.run_name / "latest"))
+    assert run.found_in(records, 0).keys() == control.must_be_found
+    assert run.broken_invariants(records).keys() == {f"invariant.{name}" for name in invariants}
