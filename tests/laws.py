@@ -138,27 +138,33 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
 
 def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     """Every order costs what it should, and has the moments of its state and no others."""
-    strategy = whole.scenario.shop.strategy
+    shop = whole.scenario.shop
+    strategy = shop.strategy
     prices = {item.sku: item.price_cents for item in whole.scenario.shop.items}
-    lock_ns = to_ns(whole.scenario.shop.lock_time)
+    shortest_ns = to_ns(shop.lock_time)
+    longest_ns = shortest_ns + to_ns(shop.release_jitter)
     for order in sale.orders.to_pylist():
         reserved, expires = ns(order["reserved_s"]), ns(order["expires_s"])
         released, state = ns(order["released_s"]), order["state"]
         assert reserved is not None
-        if reserved + lock_ns != expires:
+        assert expires is not None
+        if not shortest_ns <= expires - reserved <= longest_ns:
             yield f"a lock of another length: {order}"
         if order["amount_cents"] != prices[order["sku"]] * order["quantity"]:
             yield f"another price: {order}"
-        if released is not None and released < reserved + lock_ns:
+        if released is not None and released < expires:
             yield f"released before its time: {order}"
         marks = released is not None, order["sold_s"] is not None
         needed = {"locked": not any(marks), "released": marks[0], "sold": marks[1]}
         if not needed[state]:
             yield f"a state without its moment: {order}"
-        if all(marks) and strategy not in RELEASING_PAID:
+        is_bought_again = shop.late_payment == "recheck_stock" and state == "sold"
+        if all(marks) and not is_bought_again and strategy not in RELEASING_PAID:
             yield f"released and sold: {order}"
         if all(marks) and state == "sold" and strategy == "stale_expiry":
             yield f"sold after its release: {order}"
+        if is_bought_again and all(marks) and order["released_s"] > order["sold_s"]:
+            yield f"bought again before its release: {order}"
 
 
 def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:

@@ -573,3 +573,41 @@ def test_free_units_by_brute_force(scenario: Scenario) -> None:
         at = (np.array([grid[low]]), np.array([grid[high]]))
         assert free.lowest_within(*at)[0] == window.min()
         assert free.highest_within(*at)[0] == window.max()
+
+
+# --- late payments ---
+
+
+def with_policy(scenario: Scenario, policy: str) -> Scenario:
+    shop = scenario.shop.model_copy(update={"late_payment": policy})
+    return scenario.model_copy(update={"shop": shop})
+
+
+@pytest.mark.parametrize("policy", ["hold", "recheck_stock"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_order_bought_again(scenario: Scenario, policy: str, taken: bool) -> None:
+    """Released at 6.5 s, paid at 8 s: right where the shop rechecks and a unit is free."""
+    bought = lapsed("late", 1, state="sold", sold_s=8.0)
+    others = [paid("other", 7.0), paid("another", 7.2)] if taken else [paid("other", 7.0)]
+    books = sale(with_policy(scenario, policy), [bought, *others])
+    count = 0 if policy == "recheck_stock" and not taken else 1
+    assert DETECTORS["paid_but_released"](books).count == count
+    assert DETECTORS["oversell"](books).count == int(taken)
+    assert DETECTORS["repeated_callback"](books).count == 0
+
+
+def test_an_order_released_after_its_payment_was_not_bought_again(scenario: Scenario) -> None:
+    books = sale(with_policy(scenario, "recheck_stock"), [paid("sold", 1, released_s=6.5)])
+    assert DETECTORS["paid_but_released"](books).count == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "count"),
+    [("hold", 0), ("query_before_cancel", 0), ("refund", 1), ("recheck_stock", 1)],
+)
+def test_what_excuses_a_late_release(scenario: Scenario, policy: str, count: int) -> None:
+    """Lapsed at 6 s, released at 12, its payment declined at 11.5."""
+    order_ = lapsed("late", 1, released_s=12.0)
+    asked = charge("c", "late", 5, state="declined", decided_s=11.5, captured_s=None)
+    books = sale(with_policy(scenario, policy), [order_], [asked])
+    assert DETECTORS["late_release"](books).count == count

@@ -26,11 +26,13 @@ from doorbuster.plan import Plan, Timetable
 from doorbuster.plan.casting import POOL_BASE
 from doorbuster.provider import provider_answer, provider_of
 from doorbuster.scenario import Scenario
+from doorbuster.scenario.shop import LATE_PAYMENTS
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
 from doorbuster_shop.terms import terms_of
 from doorbuster_sim import SimulatedSale, simulate_sale
+from doorbuster_sim.lock_time import lock_span_ns
 
 Build = Callable[..., Scenario]
 Record = dict[str, Any]
@@ -83,8 +85,13 @@ CHANCES = st.fixed_dictionaries(
         "late_fraction": st.sampled_from([0.0, 0.3]),
         "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
         "drain": st.sampled_from([0, "100ms", "3s"]),
+        "late_payment": st.sampled_from(LATE_PAYMENTS),
+        "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
     }
 )
+
+
+ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter")
 
 
 def scenario_of(build: Build, chance: Record) -> Scenario:
@@ -97,7 +104,10 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
     channel |= {k: chance[k] for k in ("latency", "decline_fraction", "late_fraction")}
     phase = {"start": "-100ms", "duration": "2s", "shape": {"kind": "constant", "level": 1}}
     return build(
-        shop={"items": items, **{k: chance[k] for k in ("lock_time", "release_sweep")}},
+        shop={
+            "items": items,
+            **{k: chance[k] for k in ORDER_LIFE},
+        },
         crowd={
             "phases": [{"name": "all", **phase}],
             "personas": dict(zip(("one", "two"), chance["personas"], strict=True)),
@@ -188,7 +198,14 @@ REFUSALS = {
     Refusal.PAYMENT_IN_PROGRESS: "error",
     Refusal.ALREADY_PAID: "error",
 }
-STATES = {"pending": "pending", "paid": "ok", "declined": "declined"}
+STATES = {
+    "pending": "pending",
+    "paid": "ok",
+    "declined": "declined",
+    "expired": "expired",
+    "refunding": "expired",
+    "refunded": "expired",
+}
 
 
 class Replay:
@@ -197,6 +214,7 @@ class Replay:
     def __init__(self, shop: Kept, scenario: Scenario, plan: Plan, seed: int) -> None:
         self.shop, self.scenario, self.plan = shop, scenario, plan
         self.lock_ns = nanoseconds(scenario.shop.lock_time)
+        self.jitter_ns, self.seed = nanoseconds(scenario.shop.release_jitter), seed
         self.timeout_ns = nanoseconds(scenario.payments.timeout)
         self.provider = provider_of(scenario.payments, seed)
         self.replies: dict[tuple[int, int], tuple[int, str]] = {}
@@ -206,6 +224,8 @@ class Replay:
         self.reservation_ids: dict[tuple[int, int], str] = {}
         self.payment_ids: dict[tuple[int, int], str] = {}
         self.waiting: dict[str, list[Sent]] = {}
+        self.closed: set[str] = set()
+        """Payments whose charges the provider was told to close."""
         self.events: list[tuple[int, int, int, int, Any]] = []
         shop.begin_sale(terms_of(scenario), 0.0)
 
@@ -224,7 +244,7 @@ class Replay:
         while self.events and self.events[0][0] < end_ns:
             now_ns, rank, _, _, what = heapq.heappop(self.events)
             if rank == SWEEP:
-                self.shop.release_lapsed(now_ns)
+                self.sweep(now_ns)
             elif rank == PROVIDER_ANSWER:
                 self.provider_answers(now_ns, *what)
             elif rank == PAYMENT_TIMEOUT:
@@ -251,7 +271,11 @@ class Replay:
         key = f"{sent.visitor} reserves, {sent.reserving_attempt}"
         account = str(self.plan.account[sent.visitor])
         units = int(self.plan.quantity[sent.visitor])
-        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, self.lock_ns)
+        # The simulation draws the jitter that the shop takes from a hash.
+        span_ns = plain(lock_span_ns)(
+            self.lock_ns, self.jitter_ns, self.seed, sent.visitor, sent.reserving_attempt
+        )
+        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, span_ns)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id
@@ -281,15 +305,31 @@ class Replay:
         told = payment, bool(approves)
         self.at(due_ns, PROVIDER_ANSWER, sent.visitor, sent.paying_attempt, told)
 
+    def sweep(self, now_ns: int) -> None:
+        if self.scenario.shop.late_payment == "query_before_cancel":
+            # The provider decides no sooner than it answers, so each of these can be closed.
+            for payment in self.shop.late_payments(now_ns):
+                self.closed.add(payment.id)
+                self.tell(now_ns, self.shop.settle_expired(payment.id, now_ns))
+        self.shop.release_lapsed(now_ns)
+
     def provider_answers(self, now_ns: int, payment: Payment, approves: bool) -> None:
+        if payment.id in self.closed:
+            return
         if approves:
-            self.captures.append((payment.reservation_id, payment.amount_cents))
             settled = self.shop.settle_captured(payment.id, f"ch {payment.id}", now_ns)
         else:
             settled = self.shop.settle_declined(payment.id, None, now_ns)
-        assert settled is not None
-        assert settled.state == ("paid" if approves else "declined")
-        for sent in self.waiting.pop(payment.id, []):
+        assert settled.state in ({"paid", "refunding"} if approves else {"declined"})
+        if settled.state == "paid":
+            self.captures.append((payment.reservation_id, payment.amount_cents))
+        elif settled.state == "refunding":
+            assert self.scenario.shop.late_payment in {"refund", "recheck_stock"}
+            self.shop.settle_refunded(payment.id)
+        self.tell(now_ns, settled)
+
+    def tell(self, now_ns: int, settled: Payment) -> None:
+        for sent in self.waiting.pop(settled.id, []):
             self.replies[sent.visitor, sent.number] = now_ns, STATES[settled.state]
 
     def stop_waiting(self, now_ns: int, payment_id: str, sent: Sent) -> None:
@@ -321,6 +361,21 @@ class Replay:
         return (heard_ns, reply) if heard_ns < end_ns else (None, "timeout")
 
 
+def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
+    """What became of each order and when, in nanoseconds; the store's clock counts them."""
+    rows = [order if isinstance(order, dict) else order._asdict() for order in orders]
+    scale = 1e9 if orders and isinstance(orders[0], dict) else 1
+    names = ("reserved_s", "expires_s", "released_s", "sold_s")
+    moments = (
+        (
+            *(None if row[name] is None else round(row[name] * scale) for name in names),
+            *(row[name] for name in ("account", "sku", "quantity", "state")),
+        )
+        for row in rows
+    )
+    return sorted(moments, key=repr)
+
+
 @pytest.mark.parametrize("engine", ["simpy", "compiled"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chance=CHANCES, seed=st.integers(0, 1000))
@@ -342,11 +397,13 @@ def test_the_same_events_have_the_same_answers(
             done_ns = None if row["done_s"] is None else nanoseconds(row["done_s"])
             assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
             event(f"{one.step} {row['reply']}")
+            event(f"{chance['late_payment']}: {one.step} {row['reply']}")
         readings = sale.stock.to_pylist()
         assert replay.levels == [
             (nanoseconds(r["at_s"]), r["sku"], r["available"], r["locked"], r["sold"])
             for r in readings
         ]
         sweep_ns = nanoseconds(scenario.shop.release_sweep)
+        assert order_moments(replay.shop.read_orders()) == order_moments(sale.orders.to_pylist())
         assert replay.shop.audit(end_ns, sweep_ns, replay.captures) == sale.audit
         runner.run(store.close())

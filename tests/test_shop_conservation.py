@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pytest
@@ -19,8 +19,11 @@ from hypothesis.stateful import (
 )
 from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
 
+from doorbuster.scenario.shop import LATE_PAYMENTS
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
+
+ENDED = ("released", "cancelled")
 
 
 @dataclass
@@ -43,10 +46,11 @@ class Sale(RuleBasedStateMachine):
     locks = Bundle("locks")
     payments = Bundle("payments")
 
-    def __init__(self, shop: Kept) -> None:
+    def __init__(self, shop: Kept, late_payment: str) -> None:
         super().__init__()
         self.shop = shop
-        shop.begin_sale(TERMS, OPENS_S)
+        self.late_payment = late_payment
+        shop.begin_sale(replace(TERMS, late_payment=late_payment), OPENS_S)
         self.now_s = OPENS_S - 5
         self.key_count = 0
         self.model: dict[str, Lock] = {}
@@ -111,7 +115,7 @@ class Sale(RuleBasedStateMachine):
             assert got is Refusal.PAYMENT_IN_PROGRESS
         elif known.state == "sold":
             assert got is Refusal.ALREADY_PAID
-        elif known.state == "released" or self.now_s >= known.expires_s:
+        elif known.state in ENDED or self.now_s >= known.expires_s:
             assert got is Refusal.RESERVATION_EXPIRED
         else:
             assert isinstance(got, Payment)
@@ -123,20 +127,30 @@ class Sale(RuleBasedStateMachine):
     def capture(self, payment: tuple[str, str], twice: bool) -> None:
         lock, payment_id = payment
         known = self.model[lock]
+        if known.pending != payment_id:
+            return  # Closed at the provider: no money comes.
+        if known.state == "locked" or self.is_bought_again(known):
+            known.state = "sold"
         for _ in range(1 + twice):
             settled = self.shop.settle_captured(payment_id, f"ch-{payment_id}", self.now_s)
             assert settled is not None
-            assert settled.state == ("refunding" if known.state == "released" else "paid")
-            if known.state == "locked":
-                known.state = "sold"
-                self.captures.append((lock, settled.amount_cents))
+            assert settled.state == ("refunding" if known.state in ENDED else "paid")
         known.pending = None
-        if known.state == "released":
+        if known.state == "sold":
+            self.captures.append((lock, settled.amount_cents))
+        else:
             self.shop.settle_refunded(payment_id)
+
+    def is_bought_again(self, lock: Lock) -> bool:
+        if self.late_payment != "recheck_stock" or lock.state != "released":
+            return False
+        return self.expected_refusal(lock.wish) is None
 
     @rule(payment=consumes(payments))
     def decline(self, payment: tuple[str, str]) -> None:
         lock, payment_id = payment
+        if self.model[lock].pending != payment_id:
+            return
         settled = self.shop.settle_declined(payment_id, None, self.now_s)
         assert settled is not None
         assert settled.state == "declined"
@@ -148,12 +162,23 @@ class Sale(RuleBasedStateMachine):
 
     @rule(batch_max=st.integers(1, 3))
     def sweep(self, batch_max: int) -> None:
+        late = {payment.id for payment in self.shop.late_payments(self.now_s)}
+        lapsed = [
+            lock
+            for lock in self.model.values()
+            if lock.state == "locked" and lock.expires_s <= self.now_s
+        ]
+        assert late == {lock.pending for lock in lapsed} - {None}
+        if self.late_payment == "query_before_cancel":
+            for payment in late:
+                self.shop.settle_expired(payment, self.now_s)
+            for lock in lapsed:
+                lock.pending = None
         while self.shop.release_lapsed(self.now_s, batch_max) == batch_max:
             pass
         self.shop.end_sweep(self.now_s)
-        for lock in self.model.values():
-            lapsed = lock.state == "locked" and lock.expires_s <= self.now_s
-            if lapsed and lock.pending is None:
+        for lock in lapsed:
+            if lock.pending is None or self.late_payment != "hold":
                 lock.state = "released"
 
     @rule(lock=locks)
@@ -161,7 +186,7 @@ class Sale(RuleBasedStateMachine):
         known = self.model[lock]
         assert self.shop.cancel(lock, self.now_s) == (known.state == "locked")
         if known.state == "locked":
-            known.state = "released"
+            known.state = "cancelled"
 
     @invariant()
     def levels_and_audit_agree_with_the_model(self) -> None:
@@ -181,15 +206,17 @@ class Sale(RuleBasedStateMachine):
         assert (account.payments_without_order, account.orders_captured_twice) == (0, 0)
 
 
+@pytest.mark.requirement("A060")
+@pytest.mark.parametrize("late_payment", LATE_PAYMENTS)
 @pytest.mark.parametrize("kept", on(CORRECT))
 def test_the_store_agrees_with_the_model(
-    kept: tuple[str, str], request: pytest.FixtureRequest
+    kept: tuple[str, str], late_payment: str, request: pytest.FixtureRequest
 ) -> None:
-    """Every database, every correct strategy."""
-    example_count = {"sqlite": 60, "postgresql": 12}[kept[0]]
+    """Every database, every correct strategy, whatever becomes of late money."""
+    example_count = {"sqlite": 30, "postgresql": 6}[kept[0]]
     with kept_store(*kept, request) as shop:
         run_state_machine_as_test(
-            cast(type[RuleBasedStateMachine], lambda: Sale(shop)),
+            cast(type[RuleBasedStateMachine], lambda: Sale(shop, late_payment)),
             settings=settings(
                 max_examples=example_count,
                 stateful_step_count=40,

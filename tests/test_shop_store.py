@@ -170,6 +170,13 @@ def test_no_buyer_waits_for_a_table_scan(strategy: str, request: pytest.FixtureR
         shop.release_lapsed(OPENS_S + 99)
         shop.cancel(shop.reserved(key="k3").id, OPENS_S)
         shop.open_payments()
+        shop.late_payments(OPENS_S)
+        shop.store.late_payment = "recheck_stock"
+        third = shop.begun(shop.reserved(key="k4", account="e"), key="p4")
+        shop.release_lapsed(OPENS_S + 99)
+        bought = shop.settle_captured(third.id, "ch late", OPENS_S + 99)
+        assert bought is not None
+        assert bought.state == "paid"
         db.set_trace_callback(None)
         plans = {
             statement: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]

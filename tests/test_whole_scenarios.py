@@ -20,7 +20,7 @@ from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.faults import Freeze
 from doorbuster.scenario.payments import LIVE_ONLY
 from doorbuster.scenario.service import MAX_PASSAGES
-from doorbuster.scenario.shop import STRATEGIES
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES
 from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
@@ -28,7 +28,7 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Change
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
-from doorbuster_sim.simpy_engine.shop import SimulatedShop
+from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
 from doorbuster_sim.simpy_engine.stations import Pool
 
 EXAMPLES = 1200
@@ -74,6 +74,7 @@ ANSWERS = {
         Reply.OK,
         Reply.DECLINED,
         Reply.PENDING,
+        Reply.EXPIRED,
         Reply.OVERLOADED,
         Reply.ERROR,
         Reply.TIMEOUT,
@@ -92,7 +93,7 @@ FAULT_NAMES = (
 )
 
 SELDOM = {
-    *("a refunded charge", "POLL EXPIRED"),
+    "a refunded charge",
     *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
 }
 """Corners that not every few hundred sales come to; each engine is held to them by hand, in
@@ -130,6 +131,12 @@ CORNERS = {
     "an item with everything to spare",
     "more than 100 visitors",
     *(f"strategy {strategy}" for strategy in STRATEGIES),
+    *(f"late payment {policy}" for policy in LATE_PAYMENTS),
+    "locks of different lengths",
+    "a late payment refunded",
+    "a late payment that bought its units again",
+    "a late payment for units that others had bought",
+    "a charge closed before a release",
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
@@ -139,6 +146,10 @@ CORNERS = {
     "a fault that the start of the sale cuts off",
     "a charge asked for again",
     "a charge dropped because its lock had lapsed",
+    "a charge dropped because its lock was gone",
+    "a late charge that could not be asked about",
+    "a late charge that was decided unheard",
+    "a late charge closed before it was asked for again",
     "a sweep that was put off",
     "a server lost with its request",
     "a server lost that was idle",
@@ -185,20 +196,34 @@ class Watch:
         moment = shop._env.timeout(change.at_ns - shop._env.now_ns)
         moment.callbacks.append(look)
 
-    def ask_again(self, is_asked: bool) -> None:
-        """A charge that came to nothing was asked for again, or dropped."""
-        dropped = "a charge dropped because its lock had lapsed"
-        self.seen.add("a charge asked for again" if is_asked else dropped)
+    def ask_again(self, payment: _Payment, is_asked: bool) -> None:
+        """A charge that came to nothing was asked for again, or dropped, or is closed."""
+        if is_asked:
+            self.seen.add("a charge asked for again")
+        elif not payment.is_closed:
+            is_gone = payment.reservation.state is LockState.RELEASED
+            self.seen.add(
+                f"a charge dropped because its lock {'was gone' if is_gone else 'had lapsed'}"
+            )
+
+    def end_late(self, shop: SimulatedShop, payment: _Payment) -> None:
+        """The provider is asked about a charge whose lock is past its time."""
+        if payment.known_ns < shop._env.now_ns:
+            self.seen.add("a late charge that was decided unheard")
+        if not payment.is_known:
+            self.seen.add("a late charge closed before it was asked for again")
 
     def sweep(self, ledger: StockLedger, now_ns: int) -> None:
         """Lapsed locks are about to be released."""
         if now_ns % ledger._sweep_ns:
             self.seen.add("a sweep that was put off")
         if any(
-            lock.state is LockState.LOCKED and now_ns >= lock.lapses_ns and lock.payments_in_flight
+            lock.state is LockState.LOCKED and now_ns >= lock.lapses_ns and lock.is_held
             for lock in ledger._locks
         ):
             self.seen.add("a lock held over by a payment")
+            if ledger._late_payment == "query_before_cancel":
+                self.seen.add("a late charge that could not be asked about")
 
     def simultaneous(self, end_ns: float) -> set[str]:
         """Every two kinds of events that met in one nanosecond."""
@@ -216,7 +241,7 @@ def watching() -> Iterator[Watch]:
     watch = Watch()
     moment, sweep = Environment.moment, StockLedger.sweep
     lose_server, restart, suffer = Pool.lose_server, Pool.restart, SimulatedShop._suffer
-    ask_again = SimulatedShop._ask_again
+    ask_again, end_late = SimulatedShop._ask_again, SimulatedShop._end_late
 
     def watched_moment(env: Environment, delay_ns: int, rank: Rank, *name: int) -> Any:
         watch.moment(env, delay_ns, rank)
@@ -240,10 +265,11 @@ def watching() -> Iterator[Watch]:
         patch.setattr(Pool, "lose_server", before(watch.lose_server, lose_server))
         patch.setattr(Pool, "restart", before(watch.restart, restart))
         patch.setattr(SimulatedShop, "_suffer", before(watch.suffer, suffer))
+        patch.setattr(SimulatedShop, "_end_late", before(watch.end_late, end_late))
 
-        def watched_ask_again(*about: Any) -> bool:
-            is_asked = ask_again(*about)
-            watch.ask_again(is_asked)
+        def watched_ask_again(shop: SimulatedShop, payment: _Payment) -> bool:
+            is_asked = ask_again(shop, payment)
+            watch.ask_again(payment, is_asked)
             return is_asked
 
         patch.setattr(SimulatedShop, "_ask_again", watched_ask_again)
@@ -304,6 +330,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     unanswered = any(r["done_s"] is None for r in requests)
     told = sum(r["step"] == "reserve" and r["reply"] == "ok" for r in requests)
     items, plan = sale.audit.items, whole.plan
+    is_broken = whole.scenario.shop.strategy in BROKEN_STRATEGIES
     taken = sum(item.locked_units + item.sold_units for item in items)
     queues = [use for use in sale.stations if use["max_queue"]]
     by_item = [use["item"] for use in queues if use["item"] is not None]
@@ -322,16 +349,43 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             "more than 100 visitors": plan.visitor_count > 100,
             "the last unit sold": any(0 < i.initial_units == i.sold_units for i in items),
             f"strategy {whole.scenario.shop.strategy}": True,
+            "locks of different lengths": (
+                len({o["expires_s"] - o["reserved_s"] for o in sale.orders.to_pylist()}) > 1
+                and whole.scenario.shop.release_jitter > 0
+            ),
+            f"late payment {whole.scenario.shop.late_payment}": True,
+            **in_late_payments(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": bool(sale.audit.payments_without_order),
-            "a refunded charge": "refunded" in sale.charges["state"].to_pylist(),
-            "an order sold after its release": any(
+            "a refunded charge": is_broken and "refunded" in sale.charges["state"].to_pylist(),
+            "an order sold after its release": is_broken
+            and any(
                 row["state"] == "sold" and row["released_s"] is not None
                 for row in sale.orders.to_pylist()
             ),
             "an item with everything to spare": any(i.available_units > 500 for i in items),
         }
     )
+
+
+def in_late_payments(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of payments whose locks had lapsed, where the shop has a policy for them."""
+    policy = whole.scenario.shop.late_payment
+    orders, charges = sale.orders.to_pylist(), sale.charges.to_pylist()
+    refunded = any(charge["state"] == "refunded" for charge in charges)
+    released_s = {o["order_id"]: o["released_s"] for o in orders if o["released_s"] is not None}
+    return {
+        "a late payment refunded": policy == "refund" and refunded,
+        "a late payment for units that others had bought": policy == "recheck_stock" and refunded,
+        "a late payment that bought its units again": policy == "recheck_stock"
+        and any(o["state"] == "sold" and o["released_s"] is not None for o in orders),
+        "a charge closed before a release": policy == "query_before_cancel"
+        and any(
+            charge["decided_s"] is not None
+            and charge["decided_s"] == released_s.get(charge["order_id"])
+            for charge in charges
+        ),
+    }
 
 
 def names_of(corners: dict[str, bool]) -> Iterator[str]:

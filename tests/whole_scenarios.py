@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
-from doorbuster.scenario.shop import STRATEGIES, Strategy
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES, Strategy
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 
@@ -396,6 +396,20 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         channel.update(decline_fraction=pen.pick((0.0, 0.0, 0.3)))
 
 
+def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
+    """What becomes of money that comes late, mostly where it does."""
+    shop = draft["shop"]
+    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
+    if shop["late_payment"] == LATE_PAYMENTS[0] or not pen.pick((True, True, False)):
+        return
+    if not fights:
+        _fight_for_stock(pen, draft)
+    # The lock is gone before the money comes.
+    shop.update(lock_time=pen.ticks(2, 3, 1), release_sweep=pen.ticks(1, 2, 3))
+    for channel in draft["payments"]["channels"]:
+        channel.update(latency=pen.ticks(3, 2, 5, 8))
+
+
 FAULTS = (
     "kill_worker",
     "kill_shop",
@@ -499,8 +513,13 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _let_everybody_pay(pen, draft)
     pen.new_page()
     shop["strategy"] = pen.pick(strategies)
-    if shop["strategy"] != STRATEGIES[0] and pen.pick((True, True, False)):
+    fights = shop["strategy"] != STRATEGIES[0] and pen.pick((True, True, False))
+    if fights:
         _fight_for_stock(pen, draft)
+    if shop["strategy"] not in BROKEN_STRATEGIES:
+        _late_payments(pen, draft, fights=fights)
+    pen.new_page()
+    shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
     return draft
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from doorbuster_shop.failover import Failover
@@ -20,6 +20,8 @@ from doorbuster_shop.store.store import Store
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 PROVIDER_OUTAGE_MAX_S = 3_600.0
 """After an outage this long a payment rests, still pending, until the shop is restarted."""
+QUERIES_AT_ONCE_MAX = 32
+"""Of one sweep that asks the provider about late payments."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -102,7 +104,30 @@ class Cashier:
 
     async def told(self, payment_id: str, found: ChargeAnswer) -> None:
         """Settle by a notification; returns once the database has it. Told twice is told once."""
-        settled = await self._settle(payment_id, found)
+        self._spread(payment_id, await self._settle(payment_id, found))
+
+    async def end_late(self) -> int:
+        """Settle every payment whose lock is past its time, and tell how many there were.
+
+        The provider is asked, and closes what it has not decided yet. A payment of which it tells
+        nothing keeps its lock.
+        """
+        late = await self._store.late_payments(self._clock())
+        queue = iter(late)
+        await asyncio.gather(*(self._end_each(queue) for _ in range(QUERIES_AT_ONCE_MAX)))
+        return len(late)
+
+    async def _end_each(self, queue: Iterator[Payment]) -> None:
+        for payment in queue:
+            try:
+                found = await self._provider.close_charge(payment)
+            except ProviderUnavailableError as error:
+                _log.warning("payment %s: %s; the next sweep asks again", payment.id, error)
+            else:
+                self._spread(payment.id, await self._settle(payment.id, found))
+
+    def _spread(self, payment_id: str, settled: Payment | None) -> None:
+        """Tell the task that carries a payment what was learnt without it."""
         if settled is None or settled.state == "pending":
             return
         news = self._news.get(payment_id)
@@ -184,10 +209,7 @@ class Cashier:
         A demand may still be on its way there although the provider does not know it yet.
         """
         found = await self._provider.close_charge(payment)
-        if found.status == "closed":
-            await self._store.settle_expired(payment.id, self._clock())
-        else:
-            await self._enter(payment, found)
+        await self._enter(payment, found)
 
     async def _lock_is_live(self, payment: Payment) -> bool:
         reservation = await self._store.read_reservation(payment.reservation_id)
@@ -203,8 +225,10 @@ class Cashier:
             await self._refund(settled)
 
     async def _settle(self, payment_id: str, found: ChargeAnswer) -> Payment | None:
-        """Write down what became of a payment. Anything but a capture is as good as declined."""
+        """Write down what became of a payment. What is neither captured nor closed was declined."""
         now_s = self._clock()
+        if found.status == "closed":
+            return await self._store.settle_expired(payment_id, now_s)
         if found.status == "captured" and found.charge_id is not None:
             return await self._store.settle_captured(payment_id, found.charge_id, now_s)
         return await self._store.settle_declined(payment_id, found.charge_id, now_s)

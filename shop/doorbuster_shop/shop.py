@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
 from doorbuster_shop.failover import Failover
+from doorbuster_shop.late_queries import LateQueries
 from doorbuster_shop.provider_client import ProviderClient
 from doorbuster_shop.store.reservations import RELEASE_BATCH_MAX
 from doorbuster_shop.store.session import StoreError, StoreUnavailableError
@@ -46,6 +47,7 @@ class Shop:
         self.store: Store
         self.provider: ProviderClient
         self.cashier: Cashier
+        self._late_queries: LateQueries
         self._sweep: asyncio.Task[None] | None = None
 
     async def open(self, provider_url: str) -> None:
@@ -58,6 +60,7 @@ class Shop:
         while not await self._has_recovered():
             await asyncio.sleep(DATABASE_RETRY_S)
         self.store.on_return = self.cashier.recover
+        self._late_queries = LateQueries(self.cashier, self._release_lapsed)
         self.restart_sweep()
 
     async def _has_recovered(self) -> bool:
@@ -72,6 +75,7 @@ class Shop:
         """Stop all tasks; what is in flight is taken up at the next start."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._late_queries.stop()
         await self.cashier.stop()
         await self.provider.close()
         await self.store.close()
@@ -80,6 +84,7 @@ class Shop:
         """Sweep in step with the opening that the database now holds."""
         if self._sweep is not None:
             self._sweep.cancel()
+        self._late_queries.stop()
         self._sweep = asyncio.get_running_loop().create_task(self._sweep_forever())
 
     async def _sweep_forever(self) -> None:
@@ -89,9 +94,10 @@ class Shop:
             try:
                 wait_s = MISSED_SWEEP_S if is_missed else await self._until_next_sweep_s()
                 await asyncio.sleep(min(wait_s, self.terms.release_sweep_s))
-                while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
-                    await asyncio.sleep(0)  # Let buyers in between two batches.
+                await self._release_lapsed()
                 await self.store.end_sweep(self.clock())
+                if self.terms.late_payment == "query_before_cancel":
+                    self._late_queries.start_round()
                 is_missed = False
             except StoreUnavailableError as error:
                 _log.warning("the sweep failed (%s); it is made up for", error)
@@ -99,6 +105,10 @@ class Shop:
             except (StoreError, sqlite3.Error):
                 _log.exception("the sweep failed; the next one will try again")
                 is_missed = True
+
+    async def _release_lapsed(self) -> None:
+        while await self.store.release_lapsed(self.clock()) == RELEASE_BATCH_MAX:
+            await asyncio.sleep(0)  # Let buyers in between two batches.
 
     async def _until_next_sweep_s(self) -> float:
         period_s = self.terms.release_sweep_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # The shop's process starts 0.8 s sooner without the scenario's models.
@@ -30,8 +31,19 @@ class Terms:
     channels: tuple[str, ...]
     currency: str
     strategy: str = "conditional_update"
+    late_payment: str = "hold"
+    release_jitter_s: float = 0.0
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
+
+
+def lock_time_s(terms: Terms, idempotency_key: str) -> float:
+    """How long a reservation under this key keeps its units: the jitter's share is a hash of it."""
+    if not terms.release_jitter_s:
+        return terms.lock_time_s
+    digest = sha256(idempotency_key.encode()).digest()
+    share = int.from_bytes(digest[:6], "big") / 2**48
+    return terms.lock_time_s + share * terms.release_jitter_s
 
 
 def terms_of(scenario: Scenario) -> Terms:
@@ -48,6 +60,8 @@ def terms_of(scenario: Scenario) -> Terms:
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
         strategy=shop.strategy,
+        late_payment=shop.late_payment,
+        release_jitter_s=shop.release_jitter,
         failover=tuple(
             (channel.name, channel.failover_to)
             for channel in scenario.payments.channels

@@ -12,14 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from doorbuster.compiling import plain
 from doorbuster.records.tables import CHARGES, ORDERS
 from doorbuster.scenario.model import Scenario
-from doorbuster_sim import clock
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.tables import Column, filled, moments, words
-
-_to_ns = plain(clock.to_ns)
 
 ORDER_STATES = ("locked", "sold", "released")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
@@ -37,6 +33,7 @@ class OrderColumns:
     quantity: Column
     state: Column
     reserved_ns: Column
+    expires_ns: Column
     released_ns: Column
     sold_ns: Column
 
@@ -66,7 +63,6 @@ def orders_table(columns: OrderColumns, scenario: Scenario, replication: int) ->
     """The table of orders by the moment of reserving, then by visitor and attempt."""
     rank = np.lexsort((columns.attempt, columns.visitor, columns.reserved_ns))
     reserved_ns, item, quantity = columns.reserved_ns[rank], columns.item[rank], columns.quantity
-    lock_ns = _to_ns(scenario.shop.lock_time)
     quantity = quantity[rank]
     return filled(
         ORDERS,
@@ -79,7 +75,7 @@ def orders_table(columns: OrderColumns, scenario: Scenario, replication: int) ->
             "amount_cents": _prices(scenario)[item] * quantity,
             "state": words(columns.state[rank], ORDER_STATES),
             "reserved_s": reserved_ns / NANOSECONDS,
-            "expires_s": (reserved_ns + lock_ns) / NANOSECONDS,
+            "expires_s": columns.expires_ns[rank] / NANOSECONDS,
             "released_s": moments(columns.released_ns[rank]),
             "sold_s": moments(columns.sold_ns[rank]),
         },

@@ -105,6 +105,8 @@ class Faults(NamedTuple):
     """The shop is frozen or dead: it does not sweep."""
     restarts: list[int]
     """When a shop that was killed moves again; ends with NEVER_NS."""
+    gone: list[int]
+    """The provider is frozen or dead: it decides nothing."""
     deaf: list[int]
     """No answer of the provider reaches the shop: one of the two is frozen or dead."""
     unheard: list[int]
@@ -139,6 +141,7 @@ class Faults(NamedTuple):
             frozen=_flat(frozen),
             still=still,
             restarts=[*sorted(put_off_plain(still, span.end_ns) for span in killed), NEVER_NS],
+            gone=_flat(gone),
             deaf=_flat(frozen + killed + gone),
             unheard=_flat(unheard),
             apart=_flat(frozen + killed + gone + unheard),

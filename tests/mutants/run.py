@@ -67,11 +67,17 @@ class Judge(NamedTuple):
     compares_engines: bool = False
 
 
+BY_HAND = (
+    "tests/test_sim_faults.py",
+    "tests/test_sim_late_payment.py",
+    "tests/test_sim_late_payment_faults.py",
+)
 JUDGES = {
     "simpy": (
         Judge(("tests/test_sale_by_hand.py", "tests/test_visitor.py"), "not compiled", plain=True),
         Judge(("tests/test_shop_and_simulation_agree.py",), "not compiled", plain=True),
         Judge(("tests/judging",), "measures", plain=True),
+        Judge(BY_HAND, "simpy", plain=True),
         Judge(("tests/test_sim_independence.py",), "not compiled"),
         Judge(("tests/test_draws.py", "tests/test_plan.py", "tests/test_visitor.py")),
         Judge(("tests/test_sim_sale.py",)),
@@ -82,6 +88,7 @@ JUDGES = {
     "compiled": (
         Judge(("tests/test_sale_by_hand.py",), "compiled"),
         Judge(("tests/test_shop_and_simulation_agree.py",), "compiled"),
+        Judge(BY_HAND, "compiled"),
         Judge(("tests/test_engines_grow.py",), compares_engines=True),
         Judge(("tests/test_sim_independence.py",), "compiled"),
         Judge(("tests/test_engines_agree.py",), compares_engines=True),

@@ -8,6 +8,7 @@ from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
 from doorbuster.measures.columns import Floats
 from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP
+from doorbuster.scenario.shop import EXTENDING
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
@@ -45,11 +46,12 @@ def detect(sale: SaleBooks) -> Finding:
 def _put_off(sale: SaleBooks, moments_s: Floats) -> Floats:
     """Each moment, or the end of the faults that it falls into.
 
-    A shop that is dead or frozen does not sweep, and a lock may be held by a charge that nobody
-    has heard of yet.
+    A shop that is dead or frozen does not sweep, and where payments hold their locks, one may be
+    held by a charge that nobody has heard of yet.
     """
+    holds = sale.scenario.shop.late_payment in EXTENDING
     for fault in sale.faults:
-        if fault.kind in STOPS_SHOP + STOPS_CHARGES:
+        if fault.kind in STOPS_SHOP + (STOPS_CHARGES if holds else ()):
             inside = (moments_s >= fault.begun_s - 1e-6) & (moments_s < fault.ended_s)
             moments_s = np.where(inside, fault.ended_s, moments_s)
     return moments_s
@@ -59,6 +61,8 @@ def _held_until_s(sale: SaleBooks) -> np.ndarray:
     """Until when a payment rightly held each lock; -inf where none did."""
     place = {name: number for number, name in enumerate(sale.orders.order_id)}
     held = np.full(len(place), -np.inf)
+    if sale.scenario.shop.late_payment not in EXTENDING:
+        return held
     charges = sale.charges
     open_ = charges.state == CHARGE_STATES.index("processing")
     decided_s = np.where(open_, np.inf, charges.decided_s)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
+from doorbuster.detectors.timeline import FreeUnits
+from doorbuster.measures.columns import Integers
 
 
 def detect(sale: SaleBooks) -> Finding:
@@ -18,24 +20,15 @@ def detect(sale: SaleBooks) -> Finding:
     offences: list[Evidence] = []
     orders = sale.orders
     for code, free in enumerate(sale.free_units):
-        below = free.units < 0
-        if not below.any():
-            continue
-        until_s = np.append(free.at_s[1:], np.inf)
-        # The excess lasts until the level is back at 0: the end of its run of negative levels.
-        back_s = _ends(below, until_s)
-        for step in np.flatnonzero(below & (back_s - free.at_s > sale.slack_s)):
-            grew = free.units[step] < (free.units[step - 1] if step else free.initial)
-            if grew:
-                order = free.order[step]
-                offences.append(
-                    {
-                        "order_id": orders.order_id[order],
-                        "sku": sale.scenario.skus[code],
-                        "at_s": float(free.at_s[step]),
-                        "units_below_zero": int(-free.units[step]),
-                    }
-                )
+        offences += [
+            {
+                "order_id": orders.order_id[free.order[step]],
+                "sku": sale.scenario.skus[code],
+                "at_s": float(free.at_s[step]),
+                "units_below_zero": int(-free.units[step]),
+            }
+            for step in steps_below_zero(free, sale.slack_s)
+        ]
     for item in sale.audit.items if sale.audit else ():
         free_units = sale.free_units[sale.scenario.skus.index(item.sku)].at_the_end
         if item.available_units > max(free_units, 0):
@@ -47,6 +40,16 @@ def detect(sale: SaleBooks) -> Finding:
                 }
             )
     return Finding.of(offences)
+
+
+def steps_below_zero(free: FreeUnits, slack_s: float) -> Integers:
+    """Steps in which an order was given units that were not there, for longer than the slack."""
+    below = free.units < 0
+    # The excess lasts until the level is back at 0: the end of its run of negative levels.
+    back_s = _ends(below, np.append(free.at_s[1:], np.inf))
+    grew = np.diff(free.units, prepend=free.initial) < 0
+    steps: Integers = np.flatnonzero(below & grew & (back_s - free.at_s > slack_s))
+    return steps
 
 
 def _ends(below: np.ndarray, until_s: np.ndarray) -> np.ndarray:

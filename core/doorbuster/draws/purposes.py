@@ -46,3 +46,4 @@ class Purpose(IntEnum):
     # The simulated system.
     NETWORK = 60
     SERVICE = 61
+    RELEASE_JITTER = 62

@@ -54,7 +54,8 @@ def _locks(
     scenario: Scenario, timetable: Timetable, _flow: Flow, _stations: Sequence[StationForecast]
 ) -> Iterator[Doubt]:
     shop = scenario.shop
-    lock, back = format_duration(shop.lock_time), shop.lock_time + shop.release_sweep
+    lock = format_duration(shop.lock_time)
+    back = shop.lock_time + shop.release_jitter + shop.release_sweep
     if back >= timetable.end_s:
         yield Doubt(
             "lock-outlasts-sale",

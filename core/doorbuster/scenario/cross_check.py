@@ -9,7 +9,7 @@ from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.shapes import Series
-from doorbuster.scenario.shop import Shop
+from doorbuster.scenario.shop import BROKEN_STRATEGIES, Shop
 
 _SAME_TIME_S = 1e-9
 _SAME_LENGTH_FRACTION = 1e-6
@@ -43,6 +43,14 @@ class Contradictions:
 
 def _shop(scenario: Scenario, found: Contradictions) -> None:
     found.unique(("shop", "items"), "sku", scenario.skus, "sku")
+    shop = scenario.shop
+    if shop.strategy in BROKEN_STRATEGIES and shop.late_payment != "hold":
+        what = (
+            f"{shop.late_payment!r} needs a correct strategy (got {shop.strategy!r}, which is "
+            "broken in a way of its own); allowed 'hold'; leave late_payment out or choose "
+            "another strategy"
+        )
+        found.add(("shop", "late_payment"), what)
 
 
 def _payments(scenario: Scenario, found: Contradictions) -> None:

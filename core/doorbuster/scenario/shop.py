@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part, Words
-from doorbuster.scenario.durations import PositiveDuration
+from doorbuster.scenario.durations import Duration, PositiveDuration
 
 
 def _decimal(value: object) -> object:
@@ -80,6 +80,13 @@ BROKEN_STRATEGIES: frozenset[Strategy] = frozenset(
 """Those that lose or invent units on purpose: they prove that the detectors work."""
 
 
+LatePayment = Literal["hold", "refund", "recheck_stock", "query_before_cancel"]
+LATE_PAYMENTS: tuple[LatePayment, ...] = get_args(LatePayment)
+"""What may become of a payment that is in flight when its lock lapses."""
+EXTENDING: frozenset[LatePayment] = frozenset({"hold", "query_before_cancel"})
+"""Where a payment in flight holds its lock: without end, or until the sweep that asks for it."""
+
+
 class Shop(Part):
     """The shop's side of the sale. The sale opens at T0; every time in the file counts from it."""
 
@@ -90,9 +97,19 @@ class Shop(Part):
     release_sweep: PositiveDuration = 1.0
     """How often lapsed reservations are released. Default 1s; 60s is common in real shops, 5m and
     more were seen."""
+    release_jitter: Duration = 0.0
+    """Each lock lasts longer by a uniform share of it, so that locks made in one rush do not all
+    lapse at one moment. Default 0s."""
     strategy: Strategy = "conditional_update"
     """How the shop keeps its stock. The first five are correct; `check_then_write` and what follows
     are broken in the way of real shops, to prove that the detectors see it (docs/strategies.md)."""
+    late_payment: LatePayment = "hold"
+    """What becomes of a payment that is in flight when its lock lapses. `hold`: it holds the lock
+    until the provider has answered. The others let the lock lapse. `refund`: money that comes after
+    the release goes back at once. `recheck_stock`: it buys the units again if they are still free
+    and within the account's limit, else it goes back (pretix). `query_before_cancel`: before the
+    release the provider is asked; an open charge is closed there, so that it can take no money
+    (ruoyi-vue-pro). Broken strategies allow `hold` alone."""
     currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]

@@ -10,6 +10,7 @@ from doorbuster_shop.bodies import ReservationRequest
 from doorbuster_shop.endpoints.refusals import refuse
 from doorbuster_shop.shop import Shop
 from doorbuster_shop.store.reservations import Refusal, Wish
+from doorbuster_shop.terms import lock_time_s
 
 
 class ReservationEndpoints:
@@ -24,7 +25,8 @@ class ReservationEndpoints:
         body = await read_body(request, ReservationRequest)
         wish = Wish(key, body.sku, str(body.account), body.quantity)
         now_s = self._shop.clock()
-        reservation = await self._shop.store.reserve(wish, now_s, self._shop.terms.lock_time_s)
+        lasts_s = lock_time_s(self._shop.terms, key)
+        reservation = await self._shop.store.reserve(wish, now_s, lasts_s)
         if isinstance(reservation, Refusal):
             return refuse(reservation)
         from_s = max(now_s, reservation.reserved_at_s)  # A new one may have waited for its units.

@@ -26,6 +26,7 @@ from doorbuster_shop.answers import (
 )
 from doorbuster_shop.provider.charges import CapturedError, Charge, Demand, KeyReusedError
 from doorbuster_shop.provider.counter import Counter, Terms
+from doorbuster_shop.provider.door import Closed
 from doorbuster_shop.provider.views import ledger_row, view
 
 HANG_MAX_S = 120.0
@@ -127,16 +128,19 @@ class ProviderEndpoints:
         door = self._counter.doors[channel]
         outage = self._counter.outage(channel)
         if outage is not None:
-            if outage.hangs:
-                await _hang(request, min(HANG_MAX_S, outage.until_s - now_s))
-            # An honest provider does not know how long its outage lasts.
-            headers = {"Retry-After": "1"}
-            return problem(503, "channel_unavailable", f"{channel} is out of order", headers)
+            return await self._out_of_order(request, outage, channel)
         wait_s = door.full_for_s(now_s)
         if wait_s > 0:
             message = f"more than {self._counter.channels[channel].rate_limit_per_s} in a second"
             return problem(429, "rate_limited", message, {"Retry-After": f"{math.ceil(wait_s)}"})
         return None
+
+    async def _out_of_order(self, request: Request, outage: Closed, who: str) -> Response:
+        if outage.hangs:
+            await _hang(request, min(HANG_MAX_S, outage.until_s - self._clock()))
+        # An honest provider does not know how long its outage lasts.
+        headers = {"Retry-After": "1"}
+        return problem(503, "channel_unavailable", f"{who} is out of order", headers)
 
     async def get_charge(self, request: Request) -> Response:
         """One charge by its id."""
@@ -156,6 +160,9 @@ class ProviderEndpoints:
     async def post_close(self, request: Request) -> Response:
         """Close an unpaid charge, known or still to come; a captured one says that it is."""
         body = await read_body(request, CloseBody)
+        outage = self._counter.total_outage()
+        if outage is not None:
+            return await self._out_of_order(request, outage, "every channel")
         try:
             charge = self._counter.close_key(body.idempotency_key)
         except CapturedError:
@@ -177,11 +184,7 @@ class ProviderEndpoints:
             raise ProblemError(404, "unknown_charge", "there is no charge with this id")
         outage = self._counter.outage(charge.channel)
         if outage is not None and charge.refunded_at_s is None:
-            if outage.hangs:
-                await _hang(request, min(HANG_MAX_S, outage.until_s - self._clock()))
-            headers = {"Retry-After": "1"}
-            message = f"{charge.channel} is out of order"
-            return problem(503, "channel_unavailable", message, headers)
+            return await self._out_of_order(request, outage, charge.channel)
         if self._counter.refund(charge) is None:
             raise ProblemError(409, "not_captured", "nothing was captured by this charge")
         return answer({"charge_id": charge.id, "status": "refunded"})

@@ -71,9 +71,12 @@ class Counter:
 
     def outage(self, channel: str) -> Closed | None:
         """Whether a channel is out at this moment."""
-        now_s, total = self._clock(), self._total_outage
-        is_total = total is not None and now_s < total.until_s
-        return total if is_total else self.doors[channel].outage(now_s)
+        return self.total_outage() or self.doors[channel].outage(self._clock())
+
+    def total_outage(self) -> Closed | None:
+        """Whether all channels are out at this moment."""
+        total = self._total_outage
+        return total if total is not None and self._clock() < total.until_s else None
 
     def open(self) -> None:
         """Read the journal, and go on with the notifications that nobody has acknowledged."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from doorbuster_shop.store.reservations import Refusal, read_reservation
+from doorbuster.rules.purchase_limit import within_purchase_limit
+from doorbuster_shop.store.reservations import Refusal, Take, Wish, read_reservation
 from doorbuster_shop.store.session import Session, new_id
-from doorbuster_shop.store.stock import sell_units
+from doorbuster_shop.store.stock import read_offered, sell_units
 
 
 class Offer(NamedTuple):
@@ -44,6 +45,16 @@ UPDATE payments SET state = ?, charge_id = ?, decided_at_s = ? WHERE id = ? AND 
 """
 _SELL = "UPDATE reservations SET state = 'sold', sold_at_s = ? WHERE id = ? AND state = 'locked'"
 _SELL_UNGUARDED = "UPDATE reservations SET state = 'sold', sold_at_s = ? WHERE id = ?"
+_SELL_AGAIN = """
+UPDATE reservations SET state = 'sold', bucket = ?, sold_at_s = ?
+WHERE id = ? AND state = 'released'
+"""
+_LATE = """
+SELECT payments.* FROM reservations JOIN payments ON payments.reservation_id = reservations.id
+WHERE reservations.state = 'locked' AND reservations.expires_at_s <= ?
+  AND payments.state IN ('pending', 'paid')  -- None is paid; these are the words of the index.
+ORDER BY reservations.expires_at_s, payments.id
+"""
 _REFUNDED = "UPDATE payments SET state = 'refunded' WHERE id = ? AND state = 'refunding'"
 
 
@@ -99,19 +110,33 @@ async def open_payments(session: Session) -> list[Payment]:
     return [Payment._make(row) for row in await session.all(_OPEN)]
 
 
+async def late_payments(session: Session, now_s: float) -> list[Payment]:
+    """Payments in flight whose locks are past their time."""
+    return [Payment._make(row) for row in await session.all(_LATE, (now_s,))]
+
+
 async def settle_captured(
-    session: Session, payment_id: str, charge_id: str, now_s: float, *, is_guarded: bool = True
+    session: Session,
+    payment_id: str,
+    charge_id: str,
+    now_s: float,
+    *,
+    is_guarded: bool = True,
+    take_again: Take | None = None,
 ) -> Payment | None:
     """The provider took the money: sell the units, or mark the payment for its refund.
 
     Told twice, it changes nothing the second time. None when no such payment exists (any more).
-    is_guarded=False sells whatever became of the lock meanwhile.
+    is_guarded=False sells whatever became of the lock meanwhile. take_again locks the units of an
+    order that was released meanwhile once more.
     """
     payment = await read_payment(session, payment_id, is_locking=True)
     if payment is None or payment.state != "pending":
         return payment
     sell = _SELL if is_guarded else _SELL_UNGUARDED
     sold = await session.run(sell, (now_s, payment.reservation_id)) == 1
+    if not sold and take_again is not None:
+        sold = await _sell_again(session, payment.reservation_id, now_s, take_again)
     state = "paid" if sold else "refunding"
     await session.run(_DECIDE, (state, charge_id, now_s, payment_id))
     if sold:
@@ -119,6 +144,29 @@ async def settle_captured(
         assert reservation is not None
         await sell_units(session, reservation.sku, reservation.bucket, reservation.quantity)
     return payment._replace(state=state, charge_id=charge_id, decided_at_s=now_s)
+
+
+async def _sell_again(session: Session, reservation_id: str, now_s: float, take: Take) -> bool:
+    """Lock the units of a released order once more, if the account may have them and they are free.
+
+    An order that was cancelled stays cancelled.
+    """
+    order = await read_reservation(session, reservation_id, is_locking=True)
+    if order is None or order.state != "released" or order.released_at_s is None:
+        return False
+    wish = Wish(order.idempotency_key, order.sku, order.account, order.quantity)
+    # As for a new reservation: nobody reserves for the same account meanwhile.
+    await session.hold(f"{wish.sku} for {wish.account}")
+    offered = await read_offered(session, wish.sku, wish.account, wish.idempotency_key)
+    assert offered is not None
+    if not within_purchase_limit(offered.held_units, wish.quantity, offered.per_account_limit):
+        return False
+    bucket = await take(session, wish)
+    if isinstance(bucket, Refusal):
+        return False
+    # The moment of the decision was noted before it; the release may have come in between.
+    sold_at_s = max(now_s, order.released_at_s)
+    return await session.run(_SELL_AGAIN, (bucket, sold_at_s, order.id)) == 1
 
 
 async def settle_unpaid(

@@ -73,6 +73,11 @@ WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
 )
 ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
+_PAST_THEIR_TIME = """
+SELECT id, sku, bucket, quantity FROM reservations
+WHERE state = 'locked' AND expires_at_s <= ?
+ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
+"""
 
 
 async def reserve(
@@ -138,16 +143,20 @@ async def read_reservation(
     return None if row is None else Reservation._make(row)
 
 
-async def release_lapsed(session: Session, now_s: float, batch_max: int) -> list[Units]:
+async def release_lapsed(
+    session: Session, now_s: float, batch_max: int, *, are_locks_extended: bool = True
+) -> list[Units]:
     """Give at most batch_max lapsed locks back to the stock.
 
-    A payment in flight holds its lock beyond its time. It may have begun between our look at the
-    payments and our hold on the row, so whoever still has none is asked for once more.
+    Where locks are extended, a payment in flight holds its lock beyond its time. It may have begun
+    between our look at the payments and our hold on the row, so whoever still has none is asked for
+    once more.
     """
-    held = {row[0] for row in await session.all(_LAPSED, (now_s, batch_max))}
+    lapsed_sql = _LAPSED if are_locks_extended else _PAST_THEIR_TIME
+    held = {row[0] for row in await session.all(lapsed_sql, (now_s, batch_max))}
     if not held:
         return []
-    again = await session.all(_LAPSED, (now_s, batch_max))
+    again = await session.all(lapsed_sql, (now_s, batch_max))
     lapsed = [row for row in again if row[0] in held]
     returned: list[Units] = [(sku, bucket, quantity) for _, sku, bucket, quantity in lapsed]
     await return_units(session, returned)

@@ -23,6 +23,21 @@ from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdat
 from doorbuster_shop.terms import Terms
 
 
+class TakenAgain:
+    """Locks the units of a released order once more, and keeps in mind for whom it did."""
+
+    def __init__(self, strategy: ConditionalUpdate) -> None:
+        self._strategy = strategy
+        self.wish: Wish | None = None
+
+    async def __call__(self, session: Session, wish: Wish) -> int | Refusal:
+        """Move units from available to locked: the bucket that they came from, or why not."""
+        bucket = await self._strategy.take_again(session, wish)
+        if not isinstance(bucket, Refusal):
+            self.wish = wish
+        return bucket
+
+
 class Store(ABC):
     """A database and the strategy that keeps its stock. Times in seconds since the epoch."""
 
@@ -34,6 +49,8 @@ class Store(ABC):
         """How much longer than needed each transaction takes, seconds: a slow database."""
         self.on_return: Callable[[], Awaitable[object]] | None = None
         """Called when a database that was gone is back: what was under way is unknown."""
+        self.late_payment = "hold"
+        """What becomes of a payment in flight when its lock lapses; of the terms of the sale."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -57,6 +74,7 @@ class Store(ABC):
     async def begin_sale(self, terms: Terms, opens_at_s: float) -> None:
         """Forget all orders, put the full stock on the shelf and set the opening."""
         name, bucket_count = self.strategy.name, self.strategy.bucket_count
+        self.late_payment = terms.late_payment
         async with self.transaction() as session:
             await stock.begin_sale(session, terms, opens_at_s, name, bucket_count)
         await self.strategy.start(self)
@@ -66,6 +84,7 @@ class Store(ABC):
 
         Raises: DatabaseError if it holds another sale.
         """
+        self.late_payment = terms.late_payment
         async with self.reading() as session:
             is_held = await stock.holds_sale(session, terms, self.strategy.name)
         if is_held:
@@ -126,10 +145,19 @@ class Store(ABC):
     ) -> Payment | None:
         """The provider took the money: sell the units, or mark the payment for its refund."""
         is_guarded = self.strategy.guards_sales
+        again = TakenAgain(self.strategy) if self.late_payment == "recheck_stock" else None
         async with self.transaction() as session:
-            return await payments.settle_captured(
-                session, payment_id, charge_id, now_s, is_guarded=is_guarded
+            settled = await payments.settle_captured(
+                session, payment_id, charge_id, now_s, is_guarded=is_guarded, take_again=again
             )
+        if again is not None and again.wish is not None:
+            await self.strategy.on_taken_again(again.wish)
+        return settled
+
+    async def late_payments(self, now_s: float) -> list[Payment]:
+        """Payments in flight whose locks are past their time."""
+        async with self.reading() as session:
+            return await payments.late_payments(session, now_s)
 
     async def settle_declined(
         self, payment_id: str, charge_id: str | None, now_s: float
@@ -139,7 +167,7 @@ class Store(ABC):
             return await payments.settle_unpaid(session, payment_id, "declined", charge_id, now_s)
 
     async def settle_expired(self, payment_id: str, now_s: float) -> Payment | None:
-        """The provider never heard of the payment and its lock has lapsed meanwhile: drop it."""
+        """The provider will take no money for the payment, whose lock has lapsed: drop it."""
         async with self.transaction() as session:
             return await payments.settle_unpaid(session, payment_id, "expired", None, now_s)
 

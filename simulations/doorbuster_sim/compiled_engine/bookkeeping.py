@@ -40,6 +40,7 @@ def _write_order(world: Record, visit: int, reservation: int) -> None:
     row["visitor"] = buyer["visitor"]
     row["account"] = buyer["account"]
     row["reserved_ns"] = lock["reserved_ns"]
+    row["expires_ns"] = lock["expires_ns"]
     row["released_ns"] = lock["released_ns"]
     row["sold_ns"] = lock["sold_ns"]
     row["attempt"] = lock["attempt"]
@@ -66,7 +67,8 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
     row["quantity"] = lock["units"]
     if owed["reply"] == _PENDING:
         row["state"] = _PROCESSING
-    elif owed["reply"] == _DECLINED:
+    elif owed["reply"] == _DECLINED or not owed["approved"]:
+        # Refused, or closed before the provider had decided: either way it took no money.
         row["state"] = _REFUSED
         row["decided_ns"] = owed["decided_ns"]
     else:

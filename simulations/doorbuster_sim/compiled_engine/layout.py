@@ -55,18 +55,20 @@ OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""
 
 RESERVATION = _records(
-    i8="lapses_ns reserved_ns released_ns sold_ns",
+    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns",
     i4="next visit item units attempt state payments_in_flight captures bucket is_copied",
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
 
 PAYMENT = _records(
-    i8="decided_ns asked_ns",
+    i8="decided_ns asked_ns known_ns",
     i4="next visit attempt reply approved reservation first_waiting channel is_unheard",
 )
 """A logical payment of a visit. `first_waiting`: requests that wait for the provider's word.
 
-is_unheard: the provider does not know it; decided_ns is then when it may be asked again.
+is_unheard: the provider does not know it; decided_ns is then when it may be asked again. approved:
+what the provider will say; 0 as well once the shop has had the charge closed. known_ns: when the
+provider decides, which the shop may hear later, at decided_ns.
 """
 
 POOL = _records(
@@ -94,7 +96,8 @@ VISIT_ROW = _records(
 )
 STOCK_ROW = _records(i8="at_ns available locked sold", i4="item")
 ORDER_ROW = _records(
-    i8="visitor account reserved_ns released_ns sold_ns", i4="attempt item quantity state"
+    i8="visitor account reserved_ns expires_ns released_ns sold_ns",
+    i4="attempt item quantity state",
 )
 CHARGE_ROW = _records(
     i8="visitor asked_ns decided_ns captured_ns refunded_ns",
@@ -131,7 +134,7 @@ ARRAYS = {
 
 attempts: one row a visit, one column an action. buckets: one row an item, one column a bucket.
 fine, coarse: first event of each bucket and each stretch of buckets. lane_events: one ring a lane,
-each as long as `requests`. locks: ring of reservations in the order in which they lapse.
+each as long as `requests`. locks: reservations, the one that lapses first in front; see `locks`.
 held_locks: reservations past their time that a payment holds; under `stale_expiry` all that the
 next sweep may find past their time.
 """
@@ -150,7 +153,7 @@ WORLD = _records(
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
-    "is_broken is_guarded is_dead swept_ns",
+    "is_broken is_guarded are_locks_extended is_dead swept_ns",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts.
 
@@ -167,10 +170,13 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
-    "payment_timeout_ns "
+    "payment_timeout_ns late_payment jitter_ns "
     # faults: addresses of stretches
-    "frozen still restarts deaf unheard apart slow"
+    "frozen still restarts gone deaf unheard apart slow bends_time"
 )
-"""What does not change during a sale: addresses of its tables, and settings."""
-STRETCHES = ("frozen", "still", "restarts", "deaf", "unheard", "apart", "slow")
+"""What does not change during a sale: addresses of its tables, and settings.
+
+bends_time: whether any freeze or slowness can move the end of a service or of an answer.
+"""
+STRETCHES = ("frozen", "still", "restarts", "gone", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

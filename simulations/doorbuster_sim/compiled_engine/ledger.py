@@ -9,6 +9,7 @@ from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
 from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.keeping import release, take_reservation
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
+from doorbuster_sim.compiled_engine.locks import add_lock, first_lock, pass_first_lock
 from doorbuster_sim.compiled_engine.places import (
     buckets_of,
     held_locks_of,
@@ -17,11 +18,14 @@ from doorbuster_sim.compiled_engine.places import (
     reservation_at,
     visit_at,
 )
+from doorbuster_sim.late_payment import RECHECK_STOCK
+from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.strategies import (
     BUCKETS,
     CHECK_THEN_WRITE,
     CONDITIONAL_UPDATE,
     OPTIMISTIC,
+    PREDEDUCT,
     STALE_EXPIRY,
     STUCK_SOLD_OUT,
     UNGUARDED_RELEASE,
@@ -29,6 +33,7 @@ from doorbuster_sim.strategies import (
     check_then_write,
     conditional_update,
     optimistic,
+    prededuct,
     stale_expiry,
     stuck_sold_out,
     unguarded_release,
@@ -70,8 +75,15 @@ def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
     """Whether the lock is gone, or its time is over and no payment holds it."""
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
-        return now_ns >= entry["lapses_ns"] and entry["payments_in_flight"] == 0
+        return now_ns >= entry["lapses_ns"] and not _is_held(world, reservation)
     return entry["state"] == RELEASED
+
+
+@inlined
+def _is_held(world: Record, reservation: int) -> bool:
+    """Whether a payment in flight keeps a lock from lapsing."""
+    is_paying = reservation_at(world, reservation)["payments_in_flight"] > 0
+    return is_paying and world["are_locks_extended"] != 0
 
 
 @compilable
@@ -96,7 +108,11 @@ def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -
     change_holding(world, visit, units)
     reservation = take_reservation(world)
     entry = reservation_at(world, reservation)
-    entry["lapses_ns"] = world["now_ns"] + model["lock_ns"]
+    span_ns = lock_span_ns(
+        model["lock_ns"], model["jitter_ns"], model["system_seed"], buyer["visitor"], attempt
+    )
+    entry["lapses_ns"] = world["now_ns"] + span_ns
+    entry["expires_ns"] = entry["lapses_ns"]
     entry["reserved_ns"] = world["now_ns"]
     entry["released_ns"] = ABSENT_NS
     entry["sold_ns"] = ABSENT_NS
@@ -112,9 +128,7 @@ def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -
     entry["is_copied"] = 0
     buyer["reservation"] = reservation
     buyer["references"] += 1
-    end = world["first_lock"] + world["lock_count"]
-    locks_of(world)[end & (world["locks_room"] - 1)] = reservation
-    world["lock_count"] += 1
+    add_lock(model, world, reservation)
     return _OK
 
 
@@ -131,13 +145,7 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
         _move(world, item, check_then_write.written_level(seen, units) - level, units, 0)
         return 0
     if strategy == BUCKETS:
-        levels = buckets_of(world, item)
-        bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
-        if bucket == buckets.NO_BUCKET:
-            return _TOO_FEW
-        levels[bucket] -= units
-        _move(world, item, -units, units, 0)
-        return bucket
+        return _take_from_bucket(world, visit)
     if strategy == OPTIMISTIC:
         if optimistic.saw_too_few(seen):
             return _TOO_FEW
@@ -155,20 +163,61 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
 
 
 @compilable
+def _take_from_bucket(world: Record, visit: int) -> int:
+    """Look around from one's own bucket on."""
+    buyer = visit_at(world, visit)
+    units, levels = buyer["quantity"], buckets_of(world, buyer["item"])
+    bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
+    if bucket == buckets.NO_BUCKET:
+        return _TOO_FEW
+    levels[bucket] -= units
+    _move(world, buyer["item"], -units, units, 0)
+    return bucket
+
+
+@compilable
+def _lock_again(model: Record, world: Record, reservation: int) -> bool:
+    """Take the units of a released order once more, if the shop does and they are free."""
+    entry = reservation_at(world, reservation)
+    visit, units, stock = entry["visit"], entry["units"], item_at(world, entry["item"])
+    if model["late_payment"] != RECHECK_STOCK:
+        return False
+    if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
+        return False
+    bucket = 0
+    if model["strategy"] == BUCKETS:
+        bucket = _take_from_bucket(world, visit)
+    elif conditional_update.has_enough(stock["available"], units):
+        _move(world, entry["item"], -units, units, 0)
+        # The database decides; the counter, which the next sweep puts right, follows.
+        if model["strategy"] == PREDEDUCT and prededuct.is_let_in(stock["counter"], units):
+            stock["counter"] -= units
+    else:
+        bucket = _TOO_FEW
+    if bucket < 0:
+        return False
+    entry["state"] = LOCKED
+    entry["bucket"] = bucket
+    change_holding(world, visit, units)
+    return True
+
+
+@compilable
 def settle(model: Record, world: Record, reservation: int) -> bool:
     """The provider has taken the money: sell the units; False when it must go back."""
     entry = reservation_at(world, reservation)
-    if entry["state"] == RELEASED and model["strategy"] == STALE_EXPIRY:
-        return False
+    if entry["state"] == RELEASED and model["strategy"] != UNGUARDED_RELEASE:
+        if world["are_locks_extended"] and model["strategy"] != STALE_EXPIRY:
+            world["is_broken"] = 1
+        if not _lock_again(model, world, reservation):
+            return False
     stock = item_at(world, entry["item"])
     if entry["state"] == LOCKED:
         _move(world, entry["item"], 0, -entry["units"], entry["units"])
-    elif model["strategy"] == UNGUARDED_RELEASE:
+    else:
         # Nobody takes the units from the shelf, to which the sweep has returned them.
         _move(world, entry["item"], 0, 0, entry["units"])
         change_holding(world, entry["visit"], entry["units"])
-    else:
-        world["is_broken"] = 1
     entry["state"] = PAID
     entry["sold_ns"] = world["now_ns"]
     stock["orders"] += 1
@@ -180,7 +229,7 @@ def settle(model: Record, world: Record, reservation: int) -> bool:
 
 
 @compilable
-def _forget(model: Record, world: Record, reservation: int) -> None:
+def forget(model: Record, world: Record, reservation: int) -> None:
     """Release a reservation whose time is over, unless it was paid; its visit may then go."""
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
@@ -207,7 +256,7 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
 
 
 @compilable
-def sweep(model: Record, world: Record) -> None:
+def release_lapsed(model: Record, world: Record) -> None:
     """Release every lapsed reservation; one in the middle of a payment is held."""
     if model["strategy"] == UNGUARDED_RELEASE:
         _sweep_unguarded(model, world)
@@ -215,48 +264,39 @@ def sweep(model: Record, world: Record) -> None:
     if model["strategy"] == STALE_EXPIRY:
         _sweep_by_copy(model, world)
         return
-    locks = locks_of(world)
     now_ns = world["now_ns"]
     kept = 0
     for index in range(world["held_lock_count"]):
         reservation = held_locks_of(world)[index]
-        if reservation_at(world, reservation)["payments_in_flight"] > 0:
+        if _is_held(world, reservation):
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(model, world, reservation)
+            forget(model, world, reservation)
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         entry = reservation_at(world, reservation)
         if entry["lapses_ns"] > now_ns:
             break
-        _pass_lock(world)
-        if entry["payments_in_flight"] > 0:
+        pass_first_lock(model, world)
+        if _is_held(world, reservation):
             held_locks_of(world)[kept] = reservation
             kept += 1
         else:
-            _forget(model, world, reservation)
+            forget(model, world, reservation)
     world["held_lock_count"] = kept
     reconcile(model, world)
-
-
-@inlined
-def _pass_lock(world: Record) -> None:
-    """The first lock of the ring is looked after."""
-    world["first_lock"] += 1
-    world["lock_count"] -= 1
 
 
 @compilable
 def _sweep_unguarded(model: Record, world: Record) -> None:
     """Release what is past its time, being paid or paid or not."""
-    locks = locks_of(world)
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         entry = reservation_at(world, reservation)
         if not unguarded_release.is_released(entry["lapses_ns"], world["now_ns"]):
             break
-        _pass_lock(world)
+        pass_first_lock(model, world)
         _give_back(model, world, reservation)
         release(world, entry["visit"])
 
@@ -264,7 +304,7 @@ def _sweep_unguarded(model: Record, world: Record) -> None:
 @compilable
 def _sweep_by_copy(model: Record, world: Record) -> None:
     """Release what the copy says, then copy what the next sweep will find past its time."""
-    held, locks, kept = held_locks_of(world), locks_of(world), 0
+    held, kept = held_locks_of(world), 0
     for index in range(world["held_lock_count"]):
         reservation = held[index]
         if reservation_at(world, reservation)["is_copied"]:
@@ -275,11 +315,11 @@ def _sweep_by_copy(model: Record, world: Record) -> None:
             kept += 1
     next_ns = world["next_sweep_ns"]
     while world["lock_count"] > 0:
-        reservation = locks[world["first_lock"] & (world["locks_room"] - 1)]
+        reservation = first_lock(world)
         lapses_ns = reservation_at(world, reservation)["lapses_ns"]
         if not stale_expiry.has_lapsed(lapses_ns, next_ns):
             break
-        _pass_lock(world)
+        pass_first_lock(model, world)
         held[kept] = reservation
         kept += 1
     found, kept = kept, 0

@@ -18,8 +18,8 @@ from doorbuster_sim.compiled_engine.calendar import (
     pop_near,
 )
 from doorbuster_sim.compiled_engine.keeping import note_holding
+from doorbuster_sim.compiled_engine.late_charges import sweep
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, OUTSIDE, Record
-from doorbuster_sim.compiled_engine.ledger import sweep
 from doorbuster_sim.compiled_engine.places import (
     item_at,
     lane_at,
@@ -94,7 +94,8 @@ def room(world: Record) -> int:
         world["payments_room"] - world["payments_live"],
     )
     pending = world["fine_count"] + world["later_count"] + world["near_count"]
-    calendar = (world["events_room"] - pending) // EVENTS_EACH
+    # A sweep may answer all requests that wait for the provider at once.
+    calendar = (world["events_room"] - pending - world["requests_live"]) // EVENTS_EACH
     # A hash table works well up to three quarters full.
     accounts = world["accounts_room"] * 3 // 4 - world["account_count"]
     rows = min(

@@ -13,6 +13,7 @@ from doorbuster.compiling import plain
 from doorbuster.provider import provider_of
 from doorbuster.scenario.distributions import Constant, DistributionBook
 from doorbuster.scenario.model import Scenario
+from doorbuster.scenario.shop import LATE_PAYMENTS
 from doorbuster.vocabulary import Action
 from doorbuster_sim import clock
 from doorbuster_sim.compiled_engine.layout import (
@@ -46,9 +47,12 @@ class ModelMemory:
         record["network_row"] = book.add(service.network)
         record["is_network_constant"] = isinstance(service.network, Constant)
         record["lock_ns"] = _to_ns(scenario.shop.lock_time)
+        record["jitter_ns"] = _to_ns(scenario.shop.release_jitter)
         record["strategy"] = code_of(scenario.shop.strategy)
+        record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
+        record["bends_time"] = len(faults.frozen) > 1 or len(faults.slow) > 1
         steps, passages = _steps_and_passages(scenario, book)
         times, behaviour = book.tables(), behaviour_of(scenario, seed)
         provider = provider_of(scenario.payments, seed)

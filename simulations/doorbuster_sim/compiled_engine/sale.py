@@ -12,6 +12,7 @@ from doorbuster.compiling import plain
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.scenario.model import Scenario
+from doorbuster.scenario.shop import EXTENDING
 from doorbuster_sim import clock
 from doorbuster_sim.compiled_engine.accounts import NO_KEY, item_of_key
 from doorbuster_sim.compiled_engine.calendar import bucket_bits_for
@@ -81,6 +82,7 @@ class CompiledSale:
             items_of(scenario), buckets_of(scenario), pools_of(scenario), timeouts_of(scenario)
         )
         self._world["is_guarded"] = code_of(scenario.shop.strategy) not in LEAKS
+        self._world["are_locks_extended"] = scenario.shop.late_payment in EXTENDING
         start_ns, end_ns = _to_ns(timetable.start_s), _to_ns(timetable.end_s)
         self._span_ns = end_ns - start_ns
         events_per_s = timetable.peak_rate_per_s * _EVENTS_A_VISITOR

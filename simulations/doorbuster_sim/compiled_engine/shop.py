@@ -56,8 +56,8 @@ def answer(model: Record, world: Record, request: int, reply: int) -> None:
     entry = request_at(world, request)
     entry["reply"] = reply
     leaves_ns = world["now_ns"]
-    if reply != _ERROR:
-        leaves_ns = put_off(stretches_at(model["frozen"]), leaves_ns)
+    if model["bends_time"] and reply != _ERROR:
+        leaves_ns = _moves_again(model, leaves_ns)
     due_ns = leaves_ns + entry["way_back_ns"]
     order = event_order(_REACH_VISITOR, entry["visitor"], entry["number"])
     if model["is_network_constant"]:
@@ -73,13 +73,21 @@ def start_service(model: Record, world: Record, request: int) -> None:
     now_ns = world["now_ns"]
     entry["begun_ns"] = now_ns
     entry["place"] = IS_SERVED
-    due_ns = service_ends(model, world, request)
+    due_ns = now_ns + entry["service_ns"]
+    if model["bends_time"]:
+        due_ns = service_ends(model, world, request)
     # The end of the sale may cut the service off.
     pool_at(world, entry["pool"])["busy_ns"] += min(due_ns, world["end_ns"]) - now_ns
     push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
 
 
-@inlined
+@compilable
+def _moves_again(model: Record, at_ns: int) -> int:
+    """The first moment from one on at which the shop is not frozen."""
+    return put_off(stretches_at(model["frozen"]), at_ns)
+
+
+@compilable
 def service_ends(model: Record, world: Record, request: int) -> int:
     """When the service of a request ends that has begun, if nothing strikes it down."""
     entry = request_at(world, request)
@@ -261,7 +269,7 @@ def _pay(model: Record, world: Record, request: int) -> None:
     entry["awaits_payment"] = 1
     entry["next"] = owed["first_waiting"]
     owed["first_waiting"] = request
-    due_ns = put_off(stretches_at(model["frozen"]), now_ns + model["payment_timeout_ns"])
+    due_ns = _moves_again(model, now_ns + model["payment_timeout_ns"])
     # The provider's word comes first where both are due at once. A timeout that can never be is
     # not noted: it would stay in the calendar long after the visitor has gone.
     if owed["decided_ns"] > due_ns or owed["is_unheard"]:
@@ -307,29 +315,33 @@ def _ask_provider(model: Record, world: Record, payment: int, asked_ns: int) -> 
     )
     owed["is_unheard"] = 0
     owed["approved"] = 1 if approved else 0
-    due_ns = put_off(stretches_at(model["deaf"]), asked_ns + to_ns(answer_s))
+    answered_ns = asked_ns + to_ns(answer_s)
+    owed["known_ns"] = put_off(stretches_at(model["gone"]), answered_ns)
+    due_ns = put_off(stretches_at(model["deaf"]), answered_ns)
     owed["decided_ns"] = due_ns
     push(world, due_ns, event_order(_PROVIDER_ANSWER, visitor, owed["attempt"]), payment)
 
 
 @compilable
 def hear_provider(model: Record, world: Record, payment: int) -> None:
-    """The provider has decided, or can be asked again."""
+    """The provider has decided, or can be asked again, unless the charge was closed meanwhile."""
     owed = payment_at(world, payment)
-    if not owed["is_unheard"]:
-        _settle_payment(model, world, payment, _DECLINED)
-        return
-    lock = reservation_at(world, owed["reservation"])
-    if lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
-        owed["asked_ns"] = world["now_ns"]
-        _ask_provider(model, world, payment, world["now_ns"])
-    else:
-        owed["approved"] = 0
-        _settle_payment(model, world, payment, _EXPIRED)
+    if owed["reply"] == _PENDING:
+        lock = reservation_at(world, owed["reservation"])
+        if not owed["is_unheard"]:
+            settle_payment(model, world, payment, _DECLINED)
+        elif lock["state"] == LOCKED and world["now_ns"] < lock["lapses_ns"]:
+            owed["asked_ns"] = world["now_ns"]
+            _ask_provider(model, world, payment, world["now_ns"])
+            return
+        else:
+            owed["approved"] = 0
+            settle_payment(model, world, payment, _EXPIRED)
+    release(world, owed["visit"])
 
 
 @compilable
-def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
+def settle_payment(model: Record, world: Record, payment: int, otherwise: int) -> None:
     """Sell if the provider has approved, and answer everybody who waits.
 
     otherwise: the answer where it has not.
@@ -337,11 +349,19 @@ def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) 
     owed = payment_at(world, payment)
     lock = reservation_at(world, owed["reservation"])
     lock["payments_in_flight"] -= 1
-    # A lock that was held beyond its time lapses now.
-    lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
+    if world["are_locks_extended"]:
+        # A lock that was held beyond its time lapses now.
+        lock["lapses_ns"] = max(lock["lapses_ns"], world["now_ns"])
     owed["reply"] = otherwise
     if owed["approved"]:
         owed["reply"] = _OK if settle(model, world, owed["reservation"]) else _EXPIRED
+    answer_waiting(model, world, payment)
+
+
+@compilable
+def answer_waiting(model: Record, world: Record, payment: int) -> None:
+    """A payment is decided: tell everybody who waits for it."""
+    owed = payment_at(world, payment)
     request = owed["first_waiting"]
     owed["first_waiting"] = NOBODY
     while request != NOBODY:
@@ -350,7 +370,6 @@ def _settle_payment(model: Record, world: Record, payment: int, otherwise: int) 
         entry["awaits_payment"] = 0
         answer(model, world, request, owed["reply"])
         request = following
-    release(world, owed["visit"])
 
 
 @compilable

@@ -40,6 +40,14 @@ class ConditionalUpdate:
     def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
         """Move units to locked: the bucket they came from, or TOO_FEW or OVERTAKEN."""
         del account, seen
+        return self._take_if_enough(stock, units)
+
+    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+        """Move units of a released order to locked, for which money has come: likewise."""
+        del account
+        return self._take_if_enough(stock, units)
+
+    def _take_if_enough(self, stock: ItemStock, units: int) -> int:
         if not plain(conditional_update.has_enough)(stock.available, units):
             return TOO_FEW
         stock.move(available=-units, locked=units)
@@ -104,6 +112,13 @@ class Prededuct(ConditionalUpdate):
         """Give them back: the earlier request has taken its own."""
         stock.counter += seen
 
+    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+        """The database decides; the counter, which the next sweep puts right, follows."""
+        bucket = super().take_again(stock, account, units)
+        if bucket >= 0 and plain(prededuct.is_let_in)(stock.counter, units):
+            stock.counter -= units
+        return bucket
+
     def end_sweep(self, items: list[ItemStock]) -> None:
         """Compare the counters with the levels."""
         for stock in items:
@@ -130,6 +145,10 @@ class Buckets(ConditionalUpdate):
     def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
         """Look around from one's own bucket on."""
         del seen
+        return self.take_again(stock, account, units)
+
+    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+        """Likewise."""
         own = plain(buckets.own_bucket)(account)
         bucket = plain(buckets.bucket_with)(stock.buckets, own, units)
         if bucket == buckets.NO_BUCKET:

@@ -9,7 +9,7 @@ from enum import Enum
 from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.scenario.shop import Strategy
+from doorbuster.scenario.shop import EXTENDING, LatePayment, Strategy
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, keeping_of
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
@@ -29,8 +29,8 @@ class LockState(Enum):
 class Reservation:
     """Stock that one account holds until it is paid or lapses.
 
-    A payment in flight holds the lock beyond its time, until the provider has answered; it lapses
-    at that moment then.
+    Where `is_extended`, a payment in flight holds the lock beyond its time, until the provider has
+    answered; it lapses at that moment then.
     """
 
     item: int
@@ -39,26 +39,35 @@ class Reservation:
     lapses_ns: int
     state: LockState = LockState.LOCKED
     payments_in_flight: int = 0
+    expires_ns: int = ABSENT_NS
+    """When it was to lapse at first."""
     reserved_ns: int = ABSENT_NS
     released_ns: int = ABSENT_NS
     sold_ns: int = ABSENT_NS
     bucket: int = 0
+    is_extended: bool = True
 
     @property
     def is_locked(self) -> bool:
         """Whether it holds units that nobody has paid."""
         return self.state is LockState.LOCKED
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a payment in flight keeps it from lapsing."""
+        return self.is_extended and self.payments_in_flight > 0
+
     def has_lapsed(self, now_ns: int) -> bool:
         """Whether the lock is gone, or its time is over and no payment holds it."""
         if self.state is LockState.LOCKED:
-            return now_ns >= self.lapses_ns and not self.payments_in_flight
+            return now_ns >= self.lapses_ns and not self.is_held
         return self.state is LockState.RELEASED
 
     def end_hold(self, now_ns: int) -> None:
         """The provider has answered."""
         self.payments_in_flight -= 1
-        self.lapses_ns = max(self.lapses_ns, now_ns)
+        if self.is_extended:
+            self.lapses_ns = max(self.lapses_ns, now_ns)
 
 
 @dataclass
@@ -105,12 +114,12 @@ class StockLedger:
         self,
         items: list[ItemStock],
         *,
-        lock_ns: int,
         sweep_ns: int,
         strategy: Strategy = "conditional_update",
+        late_payment: LatePayment = "hold",
     ) -> None:
         self.items = items
-        self._lock_ns = lock_ns
+        self._late_payment = late_payment
         self._sweep_ns = sweep_ns
         self._swept_ns: int | None = None
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -135,7 +144,7 @@ class StockLedger:
         self._keeping.know_again(self.items[item], seen)
 
     def reserve(
-        self, item: int, account: int, units: int, now_ns: int, seen: int = 0
+        self, item: int, account: int, units: int, now_ns: int, lapses_ns: int, seen: int = 0
     ) -> tuple[Reply | None, Reservation | None]:
         """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
 
@@ -149,7 +158,14 @@ class StockLedger:
             return None if bucket == OVERTAKEN else Reply.SOLD_OUT, None
         self._held_units[account, item] += units
         reservation = Reservation(
-            item, account, units, now_ns + self._lock_ns, reserved_ns=now_ns, bucket=bucket
+            item,
+            account,
+            units,
+            lapses_ns,
+            expires_ns=lapses_ns,
+            reserved_ns=now_ns,
+            bucket=bucket,
+            is_extended=self._late_payment in EXTENDING,
         )
         self._locks.append(reservation)
         return Reply.OK, reservation
@@ -161,18 +177,30 @@ class StockLedger:
     def settle(self, reservation: Reservation, now_ns: int) -> bool:
         """The provider has taken the money: sell the units; False when it must go back."""
         stock, units = self.items[reservation.item], reservation.units
-        if reservation.is_locked:
+        if reservation.is_locked or self._lock_again(reservation):
             stock.move(locked=-units, sold=units)
-        else:
-            assert self._sweep.may_release_paid
-            assert reservation.state is LockState.RELEASED
-            if not self._sweep.sells_released:
-                return False
+        elif self._sweep.sells_released:
             # Nobody takes the units from the shelf, to which the sweep has returned them.
             stock.move(sold=units)
             self._held_units[reservation.account, reservation.item] += units
+        else:
+            return False
         reservation.state, reservation.sold_ns = LockState.PAID, now_ns
         stock.orders += 1
+        return True
+
+    def _lock_again(self, reservation: Reservation) -> bool:
+        """Take the units of a released order once more, if the shop does and they are free."""
+        assert self._sweep.may_release_paid or not reservation.is_extended
+        assert reservation.state is LockState.RELEASED
+        item, account, units = reservation.item, reservation.account, reservation.units
+        if self._late_payment != "recheck_stock" or not self._is_within_limit(account, item, units):
+            return False
+        bucket = self._keeping.take_again(self.items[item], account, units)
+        if bucket < 0:
+            return False
+        reservation.bucket = bucket
+        self._held_units[account, item] += units
         return True
 
     def sweep(self, now_ns: int) -> None:

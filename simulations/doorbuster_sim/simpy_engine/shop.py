@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import simpy
 
+from doorbuster.compiling import plain
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
 from doorbuster.provider import Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
@@ -17,7 +18,8 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.books import ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
-from doorbuster_sim.faults import Change, Faults, next_sweep_plain, put_off_plain
+from doorbuster_sim.faults import NEVER_NS, Change, Faults, next_sweep_plain, put_off_plain
+from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
@@ -26,11 +28,12 @@ from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 from doorbuster_sim.tables import ABSENT_NS
 
+_lock_span_ns = plain(lock_span_ns)
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
 
 _ORDER_STATES = tuple(LockState)
 _CHARGE_STATES = {Reply.PENDING: 0, Reply.OK: 1, Reply.DECLINED: 2, Reply.EXPIRED: 3}
-"""The place in CHARGE_STATES by what the shop says of a payment."""
+"""The place in CHARGE_STATES by what the shop says of a payment that was not closed."""
 
 
 class Request(NamedTuple):
@@ -65,11 +68,22 @@ class _Payment:
     channel: int
     asked_ns: int
     reply: Reply = Reply.PENDING
+    is_closed: bool = False
+    """Whether the shop has had it closed at the provider: it takes no money."""
     decided_ns: int = ABSENT_NS
     captured_ns: int = ABSENT_NS
     refunded_ns: int = ABSENT_NS
     is_known: bool = True
     """Whether the provider has heard of it."""
+    is_approved: bool = False
+    """What the provider says, once it has heard of it."""
+    known_ns: int = NEVER_NS
+    """When the provider decides, which the shop may hear later."""
+
+    @property
+    def charge_state(self) -> int:
+        """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one."""
+        return _CHARGE_STATES[Reply.DECLINED if self.is_closed else self.reply]
 
 
 @dataclass
@@ -124,10 +138,15 @@ class SimulatedShop:
                 ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
                 for item in scenario.shop.items
             ],
-            lock_ns=to_ns(scenario.shop.lock_time),
             sweep_ns=self._sweep_ns,
             strategy=scenario.shop.strategy,
+            late_payment=scenario.shop.late_payment,
         )
+        self._lock_ns = to_ns(scenario.shop.lock_time)
+        self._jitter_ns = to_ns(scenario.shop.release_jitter)
+        self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
+        self._open_payments: list[_Payment] = []
+        """Those that a sweep may have to close, and some that are decided."""
         env.process(self._sweep())
         for change in faults.changes:
             env.process(self._suffer(change))
@@ -244,7 +263,7 @@ class SimulatedShop:
         rows = [
             (
                 *(visitor, attempt, order.account, order.item, order.units),
-                *(_ORDER_STATES.index(order.state), order.reserved_ns),
+                *(_ORDER_STATES.index(order.state), order.reserved_ns, order.expires_ns),
                 *(order.released_ns, order.sold_ns),
             )
             for visitor, customer in self._customers.items()
@@ -257,7 +276,7 @@ class SimulatedShop:
         rows = [
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
-                *(charge.reservation.item, charge.reservation.units, _CHARGE_STATES[charge.reply]),
+                *(charge.reservation.item, charge.reservation.units, charge.charge_state),
                 *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
             )
             for visitor, customer in self._customers.items()
@@ -286,8 +305,12 @@ class SimulatedShop:
         if request.logical_attempt in customer.reservations:
             self.ledger.know_again(request.item, seen)
             return Reply.OK
+        now_ns, attempt = self._env.now_ns, request.logical_attempt
+        lapses_ns = now_ns + _lock_span_ns(
+            self._lock_ns, self._jitter_ns, self._system_seed, request.visitor, attempt
+        )
         reply, reservation = self.ledger.reserve(
-            request.item, request.account, request.units, self._env.now_ns, seen
+            request.item, request.account, request.units, now_ns, lapses_ns, seen
         )
         if reservation is not None:
             customer.reservations[request.logical_attempt] = reservation
@@ -311,7 +334,9 @@ class SimulatedShop:
             )
             customer.payments[request.logical_attempt] = payment
             reservation.payments_in_flight += 1
-            self._env.process(self._charge(request, reservation, payment))
+            if self._closes_charges:
+                self._open_payments.append(payment)
+            self._env.process(self._charge(request, payment))
         if payment.reply is Reply.PENDING:
             now_ns = self._env.now_ns
             until_ns = put_off_plain(self._faults.frozen, now_ns + self._payment_timeout_ns)
@@ -320,7 +345,7 @@ class SimulatedShop:
             )
         return payment.reply
 
-    def _charge(self, request: Request, reservation: Reservation, payment: _Payment) -> Waiting:
+    def _charge(self, request: Request, payment: _Payment) -> Waiting:
         """The provider's side of a payment; goes on whether or not anybody waits."""
         env, faults, name = self._env, self._faults, (request.visitor, request.logical_attempt)
         asked_ns = put_off_plain(faults.apart, env.now_ns)
@@ -332,11 +357,19 @@ class SimulatedShop:
         answer_s, approved = provider_answer(
             self._provider, request.visitor, request.channel, request.logical_attempt
         )
-        heard_ns = put_off_plain(faults.deaf, asked_ns + to_ns(answer_s))
+        answered_ns = asked_ns + to_ns(answer_s)
+        payment.known_ns, payment.is_approved = put_off_plain(faults.gone, answered_ns), approved
+        heard_ns = put_off_plain(faults.deaf, answered_ns)
         yield env.moment(heard_ns - env.now_ns, Rank.PROVIDER_ANSWER, *name)
+        if payment.reply is Reply.PENDING:
+            self._settle(payment)
+
+    def _settle(self, payment: _Payment) -> None:
+        """The shop learns what the provider has decided."""
+        reservation = payment.reservation
         reservation.end_hold(self._env.now_ns)
         payment.reply, payment.decided_ns = Reply.DECLINED, self._env.now_ns
-        if approved:
+        if payment.is_approved:
             payment.captured_ns = self._env.now_ns
             if self.ledger.settle(reservation, self._env.now_ns):
                 payment.reply = Reply.OK
@@ -350,6 +383,8 @@ class SimulatedShop:
 
     def _ask_again(self, payment: _Payment) -> bool:
         """Whether a charge that came to nothing is asked for again: as long as its lock lives."""
+        if payment.reply is not Reply.PENDING:
+            return False  # It was closed in this very moment.
         lock, now_ns = payment.reservation, self._env.now_ns
         if lock.is_locked and now_ns < lock.lapses_ns:
             payment.is_known, payment.asked_ns = True, now_ns
@@ -371,5 +406,27 @@ class SimulatedShop:
             due_ns = next_sweep_plain(faults.restarts, self._sweep_ns, before_ns)
             at_ns = put_off_plain(faults.still, due_ns)
             yield env.moment(at_ns - env.now_ns, Rank.SWEEP)
+            if put_off_plain(faults.apart, env.now_ns) == env.now_ns:
+                self._end_late_charges()
             self.ledger.sweep(env.now_ns)
             before_ns = env.now_ns
+
+    def _end_late_charges(self) -> None:
+        """Ask about the charges whose locks are past their time, before these are released."""
+        now_ns = self._env.now_ns
+        undecided = [p for p in self._open_payments if p.reply is Reply.PENDING]
+        self._open_payments = [p for p in undecided if p.reservation.lapses_ns > now_ns]
+        for payment in undecided:
+            if payment.reservation.lapses_ns <= now_ns:
+                self._end_late(payment)
+
+    def _end_late(self, payment: _Payment) -> None:
+        """What the provider has decided while the shop was away counts; else it will not decide."""
+        now_ns = self._env.now_ns
+        if payment.known_ns < now_ns:
+            self._settle(payment)
+            return
+        payment.reservation.payments_in_flight -= 1
+        payment.reply, payment.is_closed = Reply.EXPIRED, True
+        payment.decided_ns = now_ns
+        payment.decided.succeed()

@@ -49,6 +49,10 @@ class Buckets(ConditionalUpdate):
         is_taken = await lock_units(session, wish.sku, own, wish.quantity)
         return own if is_taken else Refusal.SOLD_OUT
 
+    async def take_again(self, session: Session, wish: Wish) -> int | Refusal:
+        """Units of any bucket."""
+        return await _take_anywhere(session, wish)
+
 
 def _own_bucket(wish: Wish) -> int:
     return zlib.crc32(wish.account.encode()) % BUCKET_COUNT

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from doorbuster_shop.store import reservations
 from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
 
+EXTENDING = ("hold", "query_before_cancel")
+"""Late payments that hold their locks; the shop's process does not load the scenario's models."""
+
 if TYPE_CHECKING:
     from doorbuster_shop.store.session import Session
     from doorbuster_shop.store.stock import Units
@@ -48,10 +51,21 @@ class ConditionalUpdate:
         is_taken = await lock_units(session, wish.sku, 0, wish.quantity)
         return 0 if is_taken else Refusal.SOLD_OUT
 
+    async def take_again(self, session: Session, wish: Wish) -> int | Refusal:
+        """The same for a released order for which money has come."""
+        is_taken = await lock_units(session, wish.sku, 0, wish.quantity)
+        return 0 if is_taken else Refusal.SOLD_OUT
+
+    async def on_taken_again(self, wish: Wish) -> None:
+        """The units of a released order have left the shelf again."""
+
     async def release_lapsed(self, store: Store, now_s: float, batch_max: int) -> int:
         """Release lapsed locks, and tell how many."""
+        extended = store.late_payment in EXTENDING
         async with store.transaction() as session:
-            returned = await reservations.release_lapsed(session, now_s, batch_max)
+            returned = await reservations.release_lapsed(
+                session, now_s, batch_max, are_locks_extended=extended
+            )
         await self.on_returned(returned)
         return len(returned)
 

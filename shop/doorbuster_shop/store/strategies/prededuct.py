@@ -65,6 +65,10 @@ class Prededuct(ConditionalUpdate):
         for sku, _, quantity in returned:
             await self._counter.give_back(sku, quantity)
 
+    async def on_taken_again(self, wish: Wish) -> None:
+        """Units that are gone from the shelf can no longer be taken at the counter."""
+        await self._counter.take(wish.sku, wish.quantity)
+
     async def end_sweep(self, store: Store, now_s: float) -> None:
         """Put right what a lost answer or a restart of the counter has left wrong."""
         del now_s
