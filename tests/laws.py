@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.whole_scenarios import Whole
 
+from doorbuster.compiling import plain
+from doorbuster.draws import Purpose, draw
 from doorbuster.scenario.shop import Strategy
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import to_ns
@@ -141,21 +143,28 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     shop = whole.scenario.shop
     strategy = shop.strategy
     prices = {item.sku: item.price_cents for item in whole.scenario.shop.items}
-    shortest_ns = to_ns(shop.lock_time)
-    longest_ns = shortest_ns + to_ns(shop.release_jitter)
+    lock_ns, jitter_ns = to_ns(shop.lock_time), to_ns(shop.release_jitter)
+    seed = whole.seed if whole.system_seed is None else whole.system_seed
     for order in sale.orders.to_pylist():
         reserved, expires = ns(order["reserved_s"]), ns(order["expires_s"])
         released, state = ns(order["released_s"]), order["state"]
         assert reserved is not None
         assert expires is not None
-        if not shortest_ns <= expires - reserved <= longest_ns:
+        visitor, attempt = map(int, order["order_id"].split("-"))
+        share = plain(draw)(seed, visitor, int(Purpose.RELEASE_JITTER), attempt)
+        if expires != reserved + lock_ns + int(share * jitter_ns):
             yield f"a lock of another length: {order}"
         if order["amount_cents"] != prices[order["sku"]] * order["quantity"]:
             yield f"another price: {order}"
-        if released is not None and released < expires:
+        if released is not None and state != "cancelled" and released < expires:
             yield f"released before its time: {order}"
         marks = released is not None, order["sold_s"] is not None
-        needed = {"locked": not any(marks), "released": marks[0], "sold": marks[1]}
+        needed = {
+            "locked": not any(marks),
+            "released": marks[0],
+            "sold": marks[1],
+            "cancelled": marks == (True, False),
+        }
         if not needed[state]:
             yield f"a state without its moment: {order}"
         is_bought_again = shop.late_payment == "recheck_stock" and state == "sold"

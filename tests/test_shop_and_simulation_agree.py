@@ -42,7 +42,7 @@ READING_NS = 500 * MS
 # What happens first of what happens at once, as docs/simulated-world.md has it.
 SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING = range(5)
 
-SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5}
+SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3}
 HALF_NETWORK_NS = 2 * MS
 
 SHORT = st.sampled_from(["10ms", "20ms", "50ms", "100ms", "200ms"])
@@ -59,6 +59,7 @@ PERSONAS = st.fixed_dictionaries(
         "retry_wait": SHORT,
         "payment_time": SHORT,
         "unpaid_fraction": st.sampled_from([0.0, 0.0, 0.5]),
+        "cancel_fraction": st.sampled_from([0.0, 0.5, 1.0]),
         "retry_same_fraction": st.sampled_from([0.5, 1.0]),
         "retry_other_fraction": st.just(0.0),
         "poll_gap": SHORT,
@@ -197,6 +198,7 @@ REFUSALS = {
     Refusal.RESERVATION_EXPIRED: "expired",
     Refusal.PAYMENT_IN_PROGRESS: "error",
     Refusal.ALREADY_PAID: "error",
+    None: "ok",
 }
 STATES = {
     "pending": "pending",
@@ -342,6 +344,10 @@ class Replay:
         payment = self.shop.read_payment(self.payment_ids[sent.visitor, sent.paying_attempt])
         assert payment is not None
         return STATES[payment.state]
+
+    def cancel(self, sent: Sent, now_ns: int) -> str:
+        reservation = self.reservation_ids[sent.visitor, sent.reserving_attempt]
+        return REFUSALS[self.shop.withdraw(reservation, now_ns)]
 
     def read_stock(self, now_ns: int) -> None:
         self.levels += [(now_ns, *level) for level in self.shop.read_levels()]

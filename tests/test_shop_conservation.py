@@ -188,6 +188,18 @@ class Sale(RuleBasedStateMachine):
         if known.state == "locked":
             known.state = "cancelled"
 
+    @rule(lock=locks, twice=st.booleans())
+    def withdraw(self, lock: str, twice: bool) -> None:
+        known = self.model[lock]
+        told = {"sold": Refusal.ALREADY_PAID, "released": Refusal.RESERVATION_EXPIRED}
+        expected = told.get(known.state)
+        if known.state == "locked" and known.pending is not None:
+            expected = Refusal.PAYMENT_IN_PROGRESS
+        for _ in range(1 + twice):
+            assert self.shop.withdraw(lock, self.now_s) is expected
+        if expected is None:
+            known.state = "cancelled"
+
     @invariant()
     def levels_and_audit_agree_with_the_model(self) -> None:
         account = self.shop.audit(self.now_s, 0.0, self.captures)

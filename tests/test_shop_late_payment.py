@@ -104,11 +104,10 @@ def test_recheck_refunds_when_the_units_are_gone(tmp_path: Path) -> None:
 
 
 def test_query_waits_for_a_provider_that_is_out(tmp_path: Path) -> None:
-    """It takes no question for 2 s: until then the lock outlives its time."""
-    channel = {"latency": "5s"}
-    with shop_with(tmp_path, channel, terms=terms("query_before_cancel")) as (running, buyer):
-        began_s = time.monotonic()
-        outage = {"answer": "refuse", "duration_s": 2.0}
+    """It takes no question for 4 s: until then the lock outlives its time, which is 2 s."""
+    channel, changed = {"latency": "60s"}, terms("query_before_cancel") | {"lock_time": "2s"}
+    with shop_with(tmp_path, channel, terms=changed) as (running, buyer):
+        outage = {"answer": "refuse", "duration_s": 4.0}
         order = buyer.reserve(1)
         with ThreadPoolExecutor(1) as pool:
             paying = pool.submit(buyer.pay, order)
@@ -117,8 +116,7 @@ def test_query_waits_for_a_provider_that_is_out(tmp_path: Path) -> None:
             out_s = time.monotonic()
             status = paying.result().status_code
         assert status == 410
-        assert 2.0 <= time.monotonic() - out_s < 3.5
-        assert time.monotonic() - began_s < 5
+        assert 3.5 <= time.monotonic() - out_s < 8
         until(lambda: buyer.stock["locked"] == 0, "the release")
         row, charge, _ = books(buyer)
         assert (row["state"], charge["state"]) == ("released", "declined")

@@ -332,8 +332,9 @@ def test_accounts_spread_over_the_buckets(first: int) -> None:
 
 
 def kept_by(whole: Whole, strategy: Strategy) -> Whole:
-    """The same sale under another strategy."""
-    return replace(whole, file={**whole.file, "shop": {**whole.file["shop"], "strategy": strategy}})
+    """The same sale under another strategy, late money aside."""
+    shop = {**whole.file["shop"], "strategy": strategy, "late_payment": "hold"}
+    return replace(whole, file={**whole.file, "shop": shop})
 
 
 def tables(sale: SimulatedSale) -> tuple[Any, ...]:

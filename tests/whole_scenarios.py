@@ -408,6 +408,24 @@ def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
     shop.update(lock_time=pen.ticks(2, 3, 1), release_sweep=pen.ticks(1, 2, 3))
     for channel in draft["payments"]["channels"]:
         channel.update(latency=pen.ticks(3, 2, 5, 8))
+    if shop["late_payment"] == "recheck_stock" and pen.pick((True, False)):
+        # Others wait for the units that come back.
+        for item in shop["items"]:
+            item["stock"] = pen.pick((1, 2))
+        for persona in draft["crowd"]["personas"].values():
+            persona.update(unpaid_fraction=0.0, restock_refresh_limit=4, refresh_gap=pen.ticks(1))
+
+
+def _cancels(pen: _Pen, draft: Mapping) -> None:
+    """Buyers who would not pay cancel, in half of the sales."""
+    cancels = pen.pick((False, True))
+    for persona in draft["crowd"]["personas"].values():
+        persona["cancel_fraction"] = pen.pick((1.0, 0.5, 0.0)) if cancels else 0.0
+        if cancels and not persona["unpaid_fraction"]:
+            persona["unpaid_fraction"] = pen.pick((0.3, 0.0, 1.0))
+    if cancels and pen.pick((False, True)):
+        station = draft["service"]["stations"][-1]["name"]
+        draft["service"]["cancel"] = [{"station": station, "time": pen.time()}]
 
 
 FAULTS = (
@@ -520,6 +538,8 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _late_payments(pen, draft, fights=fights)
     pen.new_page()
     shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
+    if shop["strategy"] not in BROKEN_STRATEGIES:
+        _cancels(pen, draft)
     return draft
 
 

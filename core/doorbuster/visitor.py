@@ -37,6 +37,7 @@ PERSONA_DTYPE = np.dtype(
         ("patience", "i8"),
         ("payment_time", "i8"),
         ("unpaid_fraction", "f8"),
+        ("cancel_fraction", "f8"),
         ("payment_attempt_limit", "i8"),
         ("retry_same_fraction", "f8"),
         ("retry_other_fraction", "f8"),
@@ -76,7 +77,7 @@ class VisitState(NamedTuple):
 
 
 # Plain integers, which compiled code reads as constants.
-_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL = (int(action) for action in Action)
+_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL, _CANCEL = (int(action) for action in Action)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _LIMITED, _BLOCKED, _CHALLENGED = int(Reply.LIMITED), int(Reply.BLOCKED), int(Reply.CHALLENGED)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
@@ -105,6 +106,7 @@ _PAY_INTENT, _PAY_TIME, _PAY_RETRY = (
     int(Purpose.PAY_RETRY),
 )
 _PAY_OTHER_CHANNEL, _POLL_GAP = int(Purpose.PAY_OTHER_CHANNEL), int(Purpose.POLL_GAP)
+_CANCEL_INTENT = int(Purpose.CANCEL_INTENT)
 
 Step = tuple[VisitState, int, float]
 """The visitor's new state, its next action, and the wait before it in seconds."""
@@ -200,12 +202,15 @@ def _after_page(behaviour: Behaviour, visitor: int, persona: int, state: VisitSt
 
 @inlined
 def _after_reservation(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
-    """The stock is locked: pay after a while, or never."""
+    """The stock is locked: pay after a while, or cancel by then, or neither."""
     traits = behaviour.personas[persona]
+    action = _PAY
     if draw(behaviour.seed, visitor, _PAY_INTENT, 0) < traits["unpaid_fraction"]:
-        return _leave(state, _OUT_UNPAID)
+        if draw(behaviour.seed, visitor, _CANCEL_INTENT, 0) >= traits["cancel_fraction"]:
+            return _leave(state, _OUT_UNPAID)
+        action = _CANCEL
     wait_s = _time_s(behaviour, visitor, traits["payment_time"], _PAY_TIME, 0)
-    return _moved(state, _PAY, state.channel), _PAY, wait_s
+    return _moved(state, action, state.channel), action, wait_s
 
 
 @inlined
@@ -247,7 +252,7 @@ def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, 
             return _after_page(behaviour, visitor, persona, state)
         if state.action == _RESERVE:
             return _after_reservation(behaviour, visitor, persona, state)
-        return _leave(state, _OUT_SOLD)
+        return _leave(state, _OUT_UNPAID if state.action == _CANCEL else _OUT_SOLD)
     if reply == _NOT_OPEN:
         return _refresh(behaviour, visitor, persona, state)
     if reply == _SOLD_OUT:
@@ -261,7 +266,7 @@ def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, 
     if reply == _PENDING:
         return _after_pending(behaviour, visitor, persona, state)
     if reply == _EXPIRED:
-        return _leave(state, _OUT_EXPIRED)
+        return _leave(state, _OUT_UNPAID if state.action == _CANCEL else _OUT_EXPIRED)
     return _retry(behaviour, visitor, persona, state)
 
 

@@ -17,6 +17,7 @@ class Action(IntEnum):
     RESERVE = 2
     PAY = 3
     POLL = 4
+    CANCEL = 5
 
 
 class Reply(IntEnum):
@@ -49,7 +50,7 @@ class Outcome(IntEnum):
     LIMITED = 3
     BLOCKED = 4
     DECLINED = 5  # gave up after declined payments
-    UNPAID = 6  # reserved and never tried to pay
+    UNPAID = 6  # reserved and never tried to pay, cancelled or not
     EXPIRED = 7  # the lock lapsed before the payment
     BROWSED = 8  # looked and left without wanting to buy
     GAVE_UP = 9  # impatience: waited, refreshed or polled too long

@@ -21,7 +21,9 @@ from doorbuster_load.tally import Tally
 
 NANOSECONDS = 1_000_000_000
 _FAILED = tuple(int(reply) for reply in FAILED_REPLIES)
-_STEPS = (Action.BROWSE, Action.RESERVE, Action.PAY, Action.POLL)
+_STEPS = tuple(action for action in Action if action != Action.LEAVE)
+_OPTIONAL = (Action.BROWSE, Action.CANCEL)
+"""Steps that a profile may leave out."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Journey:
             self._needs_setup = False
             first_sent_ns = result.sent_ns
         result = self._perform(stage.book.steps[action])
-        if result.reply is Reply.OK and not result.sent_ns and action != Action.BROWSE:
+        if result.reply is Reply.OK and not result.sent_ns and action not in _OPTIONAL:
             # Nothing was asked, so nothing is known: a sale is never made of silence.
             self._performer.notes.add(f"{Action(action).name.lower()}: no request is wanted")
             return result._replace(reply=Reply.ERROR)

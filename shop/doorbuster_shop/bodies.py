@@ -120,6 +120,13 @@ class ResetReply(Body):
     """Port of the same machine where faults of this shop can be asked for (docs/faults.md)."""
 
 
+class WithdrawalReply(BaseModel):
+    """Body of a reply to DELETE /reservations/{reservation_id}."""
+
+    reservation_id: str
+    status: Literal["cancelled"]
+
+
 class CancelReply(Body):
     """What became of a lock that the operator wanted to release."""
 

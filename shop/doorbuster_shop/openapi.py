@@ -97,6 +97,7 @@ def _buyer_paths() -> Part:
     return {
         "/items/{sku}": {"get": _browse()},
         "/reservations": {"post": _reserve()},
+        "/reservations/{reservation_id}": {"delete": _withdraw()},
         "/reservations/{reservation_id}/payments": {"post": _pay()},
         "/payments/{payment_id}": {"get": _poll()},
     }
@@ -131,6 +132,21 @@ def _reserve() -> Part:
         },
         parameters=[_KEY],
         requestBody=_body(bodies.ReservationRequest),
+    )  # fmt: skip
+
+
+def _withdraw() -> Part:
+    return _operation(
+        "withdraw",
+        "Cancel a reservation that is not paid",
+        {
+            "200": _reply("It is cancelled, now or before.", bodies.WithdrawalReply),
+            "404": _problem("No such reservation (`unknown_reservation`)."),
+            "409": _problem("A payment is in flight (`payment_in_progress`) or has succeeded "
+                            "(`already_paid`)."),
+            "410": _problem("Its time is over (`reservation_expired`)."),
+        },
+        parameters=[_in_path("reservation_id")],
     )  # fmt: skip
 
 

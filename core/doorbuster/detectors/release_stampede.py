@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from doorbuster.detectors.sale import NOTHING_TO_JUDGE, Evidence, Finding, SaleBooks
+from doorbuster.measures.books import ORDER_STATES
 from doorbuster.measures.columns import Mask
 from doorbuster.vocabulary import FAILED_REPLIES
 
@@ -56,7 +57,8 @@ def _mass_releases(sale: SaleBooks) -> list[tuple[str, float, int]]:
     orders, sweep_s = sale.orders, sale.scenario.shop.release_sweep
     found = []
     for code, item in enumerate(sale.scenario.shop.items):
-        mine = (orders.sku == code) & ~np.isnan(orders.released_s)
+        swept = orders.state != ORDER_STATES.index("cancelled")
+        mine = (orders.sku == code) & swept & ~np.isnan(orders.released_s)
         sweeps, which = np.unique(np.floor(orders.released_s[mine] / sweep_s), return_inverse=True)
         units = np.bincount(which, orders.quantity[mine], len(sweeps))
         for number in np.flatnonzero(units >= max(UNITS_MIN, UNITS_SHARE * item.stock)):

@@ -93,17 +93,21 @@ class SaleBooks:
         """Requests told `sold out` although units enough were free all the while.
 
         A request under way counts as if it held what it asks for, unless it is told sold out, too:
-        a shop may take units from a counter before it looks at the purchase limit.
+        a shop may take units from a counter before it looks at the purchase limit. One that was
+        never answered does so to the end.
         """
         found = np.zeros(len(self.requests.visitor), dtype=np.bool_)
         refused = self.reserving(Reply.SOLD_OUT)
         others = self.reserving(*(reply for reply in Reply if reply is not Reply.SOLD_OUT))
+        unanswered = np.isnan(self.requests.done_s)
+        others |= unanswered & (self.requests.step == STEPS.index("reserve"))
+        until_s = np.where(unanswered, np.inf, self.requests.done_s)
         for code, free in enumerate(self.free_units):
             mine = np.flatnonzero(refused & (self.request_items == code))
             held = np.flatnonzero(others & (self.request_items == code))
             left = free.less(
                 self.requests.sent_s[held],
-                self.requests.done_s[held],
+                until_s[held],
                 self.request_quantities[held],
             )
             lowest = left.lowest_within(

@@ -71,7 +71,7 @@ def _service(scenario: Scenario, found: Contradictions) -> None:
     service = scenario.service
     names = [station.name for station in service.stations]
     found.unique(("service", "stations"), "name", names, "station")
-    for step in ("browse", "reserve", "pay", "poll"):
+    for step in ("browse", "reserve", "pay", "poll", "cancel"):
         for index, passage in enumerate(getattr(service, step) or ()):
             found.known(("service", step, index, "station"), passage.station, names, "station")
 
@@ -160,6 +160,12 @@ def _mixes(crowd: Crowd, found: Contradictions) -> None:
 def _crowd_and_shop(scenario: Scenario, found: Contradictions) -> None:
     for name, persona in scenario.crowd.personas.items():
         place: Place = ("crowd", "personas", name)
+        if persona.cancel_fraction and scenario.shop.strategy in BROKEN_STRATEGIES:
+            what = (
+                f"nobody can cancel at a shop that keeps its stock by {scenario.shop.strategy!r} "
+                f"(got {persona.cancel_fraction:g}); leave it out or choose a correct strategy"
+            )
+            found.add((*place, "cancel_fraction"), what)
         for sku in persona.wants:
             found.known((*place, "wants", sku), sku, scenario.skus, "sku")
         if persona.wants and not sum(persona.wants.values()):

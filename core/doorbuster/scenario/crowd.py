@@ -67,6 +67,9 @@ class Persona(Part):
     """From the reservation to sending the payment. Default assumed."""
     unpaid_fraction: Fraction = 0.2
     """Reservations that are never paid. Default 0.20; 0.15-0.5 is reported, weakly sourced."""
+    cancel_fraction: Fraction = 0.0
+    """Of these: they cancel at the time at which they would have paid, so that their units come
+    back at once; the others just leave. Default 0."""
     payment_attempt_limit: Annotated[int, Field(ge=1, le=100)] = 3
     """Payments that a visitor tries before giving up. Default assumed."""
     retry_same_fraction: Fraction = 0.25

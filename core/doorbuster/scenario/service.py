@@ -68,3 +68,16 @@ class Service(Part):
     """Before the payment provider is called; no station is held while it answers."""
     poll: Passages | None = None
     """Asking for a pending payment. Default: like browse."""
+    cancel: Passages | None = None
+    """Cancelling a reservation. Default: like reserve."""
+
+    @property
+    def by_step(self) -> dict[str, list[Passage]]:
+        """What each step passes, the defaults filled in."""
+        return {
+            "browse": self.browse,
+            "reserve": self.reserve,
+            "pay": self.pay,
+            "poll": self.poll or self.browse,
+            "cancel": self.cancel or self.reserve,
+        }

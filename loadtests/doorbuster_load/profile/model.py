@@ -133,6 +133,8 @@ class Steps(Part):
     """Pay the reservation."""
     poll: StepRequests | None = None
     """Ask for a payment that was pending."""
+    cancel: StepRequests | None = None
+    """Cancel the reservation. Left out: the visitor just leaves."""
 
 
 class Credentials(Part):

@@ -14,7 +14,7 @@ from doorbuster_shop.terms import lock_time_s
 
 
 class ReservationEndpoints:
-    """POST /reservations."""
+    """POST /reservations and DELETE /reservations/{id}."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -38,3 +38,11 @@ class ReservationEndpoints:
             },
             201,
         )
+
+    async def withdraw(self, request: Request) -> Response:
+        """Cancel a reservation that is not paid: its units are back at once. Twice is once."""
+        reservation_id = request.path_params["reservation_id"]
+        refusal = await self._shop.store.withdraw(reservation_id, self._shop.clock())
+        if refusal is not None:
+            return refuse(refusal)
+        return answer({"reservation_id": reservation_id, "status": "cancelled"})

@@ -65,6 +65,7 @@ _INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = """
 UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
 """
+_PENDING = "SELECT id FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _LAPSED = """
 SELECT id, sku, bucket, quantity FROM reservations
 WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
@@ -178,3 +179,22 @@ async def cancel(session: Session, reservation_id: str, now_s: float) -> Units |
     returned = (reservation.sku, reservation.bucket, reservation.quantity)
     await return_units(session, [returned])
     return returned
+
+
+async def withdraw(session: Session, reservation_id: str, now_s: float) -> Units | Refusal | None:
+    """Release a lock at once, on behalf of its buyer: the units, or why not.
+
+    None when it is cancelled already. Nothing is withdrawn that is paid or about to be.
+    """
+    reservation = await read_reservation(session, reservation_id, is_locking=True)
+    if reservation is None:
+        return Refusal.UNKNOWN_RESERVATION
+    if reservation.state == "cancelled":
+        return None
+    if reservation.state == "released":
+        return Refusal.RESERVATION_EXPIRED
+    if reservation.state == "sold":
+        return Refusal.ALREADY_PAID
+    if await session.one(_PENDING, (reservation_id,)) is not None:
+        return Refusal.PAYMENT_IN_PROGRESS
+    return await cancel(session, reservation_id, now_s)

@@ -117,6 +117,15 @@ class Store(ABC):
         async with self.reading() as session:
             return await reservations.read_reservation(session, reservation_id)
 
+    async def withdraw(self, reservation_id: str, now_s: float) -> Refusal | None:
+        """Cancel a reservation for its buyer, and tell why not; twice is once."""
+        async with self.transaction() as session:
+            told = await reservations.withdraw(session, reservation_id, now_s)
+        if told is None or isinstance(told, Refusal):
+            return told
+        await self.strategy.on_returned([told])
+        return None
+
     async def begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
         """Write a payment down before the provider hears of it; it holds the lock from now on."""
         try:

@@ -105,7 +105,8 @@ class Memory:
         if self._is_tight("payments", record["payments_live"]):
             self._double("payments", record["payments_used"])
         pending = record["fine_count"] + record["later_count"] + record["near_count"]
-        if self._is_tight("events", pending + record["requests_live"]):
+        pending += record["requests_live"] * record["closes_charges"]
+        if self._is_tight("events", pending):
             self._double("events", record["events_used"])
             self._double("near", record["near_count"])
         if self._is_tight("stock_rows", record["stock_row_count"]):

@@ -153,7 +153,7 @@ WORLD = _records(
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
-    "is_broken is_guarded are_locks_extended is_dead swept_ns",
+    "is_broken is_guarded are_locks_extended closes_charges is_dead swept_ns",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts.
 

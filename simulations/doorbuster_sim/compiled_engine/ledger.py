@@ -5,6 +5,7 @@ from __future__ import annotations
 from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.books import ORDER_STATES
 from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
 from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.keeping import release, take_reservation
@@ -40,11 +41,12 @@ from doorbuster_sim.strategies import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-LOCKED, PAID, RELEASED = 0, 1, 2
+LOCKED, PAID, RELEASED, CANCELLED = range(len(ORDER_STATES))
 AGAIN = -1
 """Instead of a reply: the request passes its last station once more."""
 _TOO_FEW, _AGAIN = -1, -2
 _OK, _LIMITED, _SOLD_OUT = int(Reply.OK), int(Reply.LIMITED), int(Reply.SOLD_OUT)
+_EXPIRED, _ERROR = int(Reply.EXPIRED), int(Reply.ERROR)
 
 
 @compilable
@@ -76,7 +78,7 @@ def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
     entry = reservation_at(world, reservation)
     if entry["state"] == LOCKED:
         return now_ns >= entry["lapses_ns"] and not _is_held(world, reservation)
-    return entry["state"] == RELEASED
+    return entry["state"] != PAID
 
 
 @inlined
@@ -238,6 +240,22 @@ def forget(model: Record, world: Record, reservation: int) -> None:
 
 
 @compilable
+def cancel(model: Record, world: Record, reservation: int) -> int:
+    """On behalf of the buyer: OK, also when it is cancelled already, or why not."""
+    entry = reservation_at(world, reservation)
+    if entry["state"] == CANCELLED:
+        return _OK
+    if entry["state"] == RELEASED:
+        return _EXPIRED
+    if entry["state"] == PAID or entry["payments_in_flight"] > 0:
+        # Paid, or about to be: the shop refuses with a 409.
+        return _ERROR
+    _give_back(model, world, reservation)
+    entry["state"] = CANCELLED
+    return _OK
+
+
+@compilable
 def _give_back(model: Record, world: Record, reservation: int) -> None:
     """Put the units of a locked or paid order back on the shelf."""
     entry = reservation_at(world, reservation)
@@ -253,6 +271,8 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
     change_holding(world, entry["visit"], -entry["units"])
     if model["strategy"] == BUCKETS:
         buckets_of(world, entry["item"])[entry["bucket"]] += units
+    elif model["strategy"] == PREDEDUCT:
+        item_at(world, entry["item"])["counter"] += units
 
 
 @compilable

@@ -94,8 +94,9 @@ def room(world: Record) -> int:
         world["payments_room"] - world["payments_live"],
     )
     pending = world["fine_count"] + world["later_count"] + world["near_count"]
-    # A sweep may answer all requests that wait for the provider at once.
-    calendar = (world["events_room"] - pending - world["requests_live"]) // EVENTS_EACH
+    # A sweep that closes charges answers all requests that wait for the provider at once.
+    pending += world["requests_live"] * world["closes_charges"]
+    calendar = (world["events_room"] - pending) // EVENTS_EACH
     # A hash table works well up to three quarters full.
     accounts = world["accounts_room"] * 3 // 4 - world["account_count"]
     rows = min(

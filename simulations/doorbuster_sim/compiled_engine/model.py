@@ -85,12 +85,7 @@ class ModelMemory:
 def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Records, Records]:
     """Every action's place in the list of all passages, and that list."""
     service, item_count = scenario.service, len(scenario.skus)
-    by_action = {
-        Action.BROWSE: service.browse,
-        Action.RESERVE: service.reserve,
-        Action.PAY: service.pay,
-        Action.POLL: service.poll or service.browse,
-    }
+    by_action = {Action[step.upper()]: passages for step, passages in service.by_step.items()}
     pool_counts = [item_count if station.per_item else 1 for station in service.stations]
     first_pools = [0, *accumulate(pool_counts)]
     names = [station.name for station in service.stations]

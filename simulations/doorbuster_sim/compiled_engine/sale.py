@@ -82,6 +82,7 @@ class CompiledSale:
             items_of(scenario), buckets_of(scenario), pools_of(scenario), timeouts_of(scenario)
         )
         self._world["is_guarded"] = code_of(scenario.shop.strategy) not in LEAKS
+        self._world["closes_charges"] = scenario.shop.late_payment == "query_before_cancel"
         self._world["are_locks_extended"] = scenario.shop.late_payment in EXTENDING
         start_ns, end_ns = _to_ns(timetable.start_s), _to_ns(timetable.end_s)
         self._span_ns = end_ns - start_ns

@@ -16,6 +16,7 @@ from doorbuster_sim.compiled_engine.ledger import (
     AGAIN,
     LOCKED,
     PAID,
+    cancel,
     find_reservation,
     has_lapsed,
     reserve,
@@ -42,6 +43,7 @@ _SERVICE = int(Purpose.SERVICE)
 _SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
 _PAYMENT_TIMEOUT, _REACH_VISITOR = int(Rank.PAYMENT_TIMEOUT), int(Rank.REACH_VISITOR)
 _BROWSE, _RESERVE, _PAY = int(Action.BROWSE), int(Action.RESERVE), int(Action.PAY)
+_CANCEL = int(Action.CANCEL)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
 _OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
@@ -197,6 +199,10 @@ def _decide(model: Record, world: Record, request: int) -> None:
         _answer_reservation(model, world, request, _reserve(model, world, request))
     elif action == _PAY:
         _pay(model, world, request)
+    elif action == _CANCEL:
+        reservation = find_reservation(world, entry["visit"], entry["reserving_attempt"])
+        reply = _EXPIRED if reservation == NOBODY else cancel(model, world, reservation)
+        answer(model, world, request, reply)
     else:
         payment = find_payment(world, entry["visit"], entry["logical_attempt"])
         reply = _EXPIRED if payment == NOBODY else payment_at(world, payment)["reply"]

@@ -112,6 +112,10 @@ class Prededuct(ConditionalUpdate):
         """Give them back: the earlier request has taken its own."""
         stock.counter += seen
 
+    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+        """They can be taken at the counter again."""
+        stock.counter += order.units
+
     def take_again(self, stock: ItemStock, account: int, units: int) -> int:
         """The database decides; the counter, which the next sweep puts right, follows."""
         bucket = super().take_again(stock, account, units)
@@ -131,6 +135,9 @@ class PredeductWithoutReturn(Prededuct):
     def refuse(self, stock: ItemStock, seen: int) -> None:
         """Keep them."""
         stock.counter += plain(prededuct_without_return.given_back)(seen)
+
+    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+        """The counter does not hear of it."""
 
     def end_sweep(self, items: list[ItemStock]) -> None:
         """Compare nothing."""

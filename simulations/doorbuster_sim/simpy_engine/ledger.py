@@ -23,6 +23,7 @@ class LockState(Enum):
     LOCKED = "locked"
     PAID = "paid"
     RELEASED = "released"
+    CANCELLED = "cancelled"
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Reservation:
         """Whether the lock is gone, or its time is over and no payment holds it."""
         if self.state is LockState.LOCKED:
             return now_ns >= self.lapses_ns and not self.is_held
-        return self.state is LockState.RELEASED
+        return self.state is not LockState.PAID
 
     def end_hold(self, now_ns: int) -> None:
         """The provider has answered."""
@@ -210,6 +211,18 @@ class StockLedger:
             self._give_back(reservation, now_ns)
         self._locks = self._sweep.watched(self._locks)
         self._keeping.end_sweep(self.items)
+
+    def cancel(self, reservation: Reservation, now_ns: int) -> Reply:
+        """On behalf of the buyer: OK, also when it is cancelled already, or why not."""
+        if reservation.state is LockState.CANCELLED:
+            return Reply.OK
+        if reservation.state is LockState.RELEASED:
+            return Reply.EXPIRED
+        if not reservation.is_locked or reservation.payments_in_flight:
+            return Reply.ERROR  # Paid, or about to be: the shop refuses with a 409.
+        self._give_back(reservation, now_ns)
+        reservation.state = LockState.CANCELLED
+        return Reply.OK
 
     def _give_back(self, reservation: Reservation, now_ns: int) -> None:
         """Put the units of a locked or paid order back on the shelf."""

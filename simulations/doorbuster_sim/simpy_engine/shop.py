@@ -115,16 +115,9 @@ class SimulatedShop:
         self._payment_timeout_ns = to_ns(scenario.payments.timeout)
         self._stations = Stations(env, faults, scenario.service.stations, scenario.skus)
         book = DistributionBook()
-        service = scenario.service
-        steps = {
-            Action.BROWSE: service.browse,
-            Action.RESERVE: service.reserve,
-            Action.PAY: service.pay,
-            Action.POLL: service.poll or service.browse,
-        }
         self._passages = {
-            action: [_Passage(p.station, book.add(p.time)) for p in passages]
-            for action, passages in steps.items()
+            Action[step.upper()]: [_Passage(p.station, book.add(p.time)) for p in passages]
+            for step, passages in scenario.service.by_step.items()
         }
         self._times: DistributionTables = book.tables()
         self._prices_cents = [item.price_cents for item in scenario.shop.items]
@@ -198,6 +191,8 @@ class SimulatedShop:
             return self._show(request)
         if request.action == Action.PAY:
             return (yield from self._pay(request))
+        if request.action == Action.CANCEL:
+            return self._cancel(request)
         return self._tell_payment(request)
 
     def _pass(self, request: Request, index: int) -> Waiting:
@@ -393,6 +388,12 @@ class SimulatedShop:
         payment.reply = Reply.EXPIRED
         payment.decided.succeed()
         return False
+
+    def _cancel(self, request: Request) -> Reply:
+        reservation = self._customer(request.visitor).reservations.get(request.reserving_attempt)
+        if reservation is None:
+            return Reply.EXPIRED
+        return self.ledger.cancel(reservation, self._env.now_ns)
 
     def _tell_payment(self, request: Request) -> Reply:
         payments = self._customer(request.visitor).payments
