@@ -447,6 +447,8 @@ def save(name: str) -> None:
 def main() -> None:
     """Draw what was asked for, or all."""
     wanted = sys.argv[1:] or [*FAILURES, *STRATEGIES]
+    if unknown := set(wanted) - {*FAILURES, *STRATEGIES}:
+        sys.exit(f"no picture is called {', '.join(sorted(unknown))}; leave the names out for all")
     mpl.use("svg")
     mpl.rcParams.update(STYLE)
     PICTURES.mkdir(exist_ok=True)

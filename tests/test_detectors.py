@@ -410,6 +410,25 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
         None,
     ),
     (
+        "release_stampede",
+        "a shop that freezes in the middle of it",
+        {
+            "orders": THREE_LAPSED,
+            "requests": rush(0.5, 5.5, 250) + rush(5.5, 7.5, 300, took_s=1.0),
+            **FROZEN,
+        },
+        None,
+    ),
+    (
+        "release_stampede",
+        "as many a second as before, in a sale that is one second old",
+        {
+            "orders": THREE_LAPSED,
+            "requests": rush(4.5, 5.5, 150) + rush(5.5, 7.5, 300, took_s=1.0),
+        },
+        None,
+    ),
+    (
         "hot_row",
         "buyers take two seconds, pages 10 ms",
         {
@@ -431,6 +450,17 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
         {
             "requests": rush(1, 5, 400, took_s=2.0)
             + rush(1, 5, 300, step="reserve", reply="sold_out", took_s=2.0),
+        },
+        None,
+    ),
+    (
+        "hot_row",
+        "buyers who met a frozen shop take two seconds",
+        {
+            "requests": rush(1, 5, 400)
+            + rush(1, 4, 200, step="reserve", reply="sold_out")
+            + rush(7, 7.2, 100, step="reserve", reply="sold_out", took_s=2.0),
+            **FROZEN,
         },
         None,
     ),

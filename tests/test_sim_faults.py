@@ -114,6 +114,23 @@ def test_a_fault_comes_before_the_shop_stops_waiting(
     assert of_visitor(sale, 0)[2] == f"pay 54-96 {answer}"
 
 
+@pytest.mark.parametrize(("from_ms", "answer"), [(105, "error"), (105.000001, "ok")])
+def test_a_fault_comes_before_the_providers_answer(hold: Hold, from_ms: float, answer: str) -> None:
+    """It is due at 105, and heard by a shop that is back at 200."""
+    sale = hold([fault("kill_shop", from_ms, 200)], [0])
+    assert of_visitor(sale, 0)[2] == f"pay 54-106 {answer}"
+    assert sale.orders.to_pylist()[0]["sold_s"] == (0.2 if answer == "error" else 0.105)
+
+
+def test_a_cancellation_that_was_broken_off_is_repeated(hold: Hold) -> None:
+    """In service from 55 to 65, broken at 60, sent again at 111."""
+    canceller = {**HOLDER, "cancel_fraction": 1.0, "retry_limit": 3}
+    sale = hold([fault("kill_shop", 60, 70)], [0], canceller)
+    assert of_visitor(sale, 0)[2:] == ["cancel 54-61 error", "cancel 111-123 ok"]
+    [order] = sale.orders.to_pylist()
+    assert (order["state"], order["released_s"]) == ("cancelled", 0.122)
+
+
 @pytest.mark.parametrize(
     ("kill", "released_s"),
     [((120, 170), 0.17), ((120, 149), 0.149), ((120, 131), 0.15), ((140, 400), 0.4)],

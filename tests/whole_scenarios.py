@@ -481,22 +481,31 @@ def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
     pen.new_page()
     if draft["shop"].get("unanswered_charge") in BROKEN_UNANSWERED_CHARGES:
         return []
-    if pen.pick((True, False)):
+    if pen.pick((True, False, False)):
         return []
     kinds: Sequence[str] = FAULTS
-    if pen.pick((False, True, False)):
+    durations = (2, 1, 3, 5, 20, 0.4)
+    policy = draft["shop"].get("late_payment")
+    if policy == "query_before_cancel" and pen.pick((True, True, False)):
+        # Charges whose locks have lapsed, in faults that last longer than a sweep.
+        _let_payments_last(pen, draft)
+        draft["shop"].update(lock_time=pen.ticks(2, 3, 1), release_sweep=pen.ticks(5, 3, 8))
+        for channel in draft["payments"]["channels"]:
+            channel.update(latency=pen.ticks(8, 5, 13), late_fraction=0.0)
+        kinds, durations = ("kill_shop", "freeze", "kill_shop", *FAULTS[6:]), (5, 8, 10, 13, 20, 3)
+    elif pen.pick((False, True, False)):
         _let_payments_last(pen, draft)
         kinds = (*FAULTS[4:], "kill_shop", "kill_shop")
     names = [station["name"] for station in draft["service"]["stations"]]
     first_ns = float(min(phase["start"] for phase in draft["crowd"]["phases"]))
     over_ns: dict[str, float] = {}
     faults = []
-    for _ in range(pen.pick((1, 2, 3, 6))):
+    for _ in range(pen.pick((1, 2, 3, 6, 6))):
         kind = pen.pick(kinds)
         # The first may begin before the crowd, and where there is much to pay for, during that.
-        waits = (2, 1, 0, 3, 5, 8, 13, 20, 30) + ((0, 0, 0) if kind in over_ns else (-2,))
+        waits = (2, 1, 2, 0, 3, 5, 8, 13, 2, 20) + ((0, 0, 0) if kind in over_ns else (-2,))
         start_ns = over_ns.get(kind, first_ns) + pen.ticks(*waits)
-        duration_ns = pen.ticks(2, 1, 3, 5, 20, 0.4)
+        duration_ns = pen.ticks(*durations)
         over_ns[kind] = start_ns + duration_ns
         fault = {"kind": kind, "start": Ns(start_ns), "duration": Ns(duration_ns)}
         if kind in {"kill_worker", "restart_database", "slow_database"}:

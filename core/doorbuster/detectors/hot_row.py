@@ -15,9 +15,11 @@ asked for meanwhile. Assumed; write-ups of hot rows tell of timeouts."""
 
 
 def detect(sale: SaleBooks) -> Finding:
-    """One offence an item."""
+    """One offence an item; requests that met a fault say nothing about its row."""
     requests = sale.requests
     answered = ~np.isnan(requests.done_s)
+    for fault in sale.faults:
+        answered &= (requests.done_s < fault.begun_s) | (requests.sent_s >= fault.ended_s)
     response_s = requests.done_s - requests.sent_s
     pages = np.flatnonzero(answered & (requests.step == STEPS.index("browse")))
     reserving = answered & (requests.step == STEPS.index("reserve"))

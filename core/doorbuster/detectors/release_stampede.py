@@ -23,17 +23,18 @@ REQUESTS_MIN = 50
 
 def detect(sale: SaleBooks) -> Finding:
     """One offence a mass release with a rush that made the shop slow or fail."""
-    releases = _mass_releases(sale)
+    releases = [release for release in _mass_releases(sale) if not _is_disturbed(sale, release[1])]
     if not releases:
         return NOTHING_TO_JUDGE
     offences: list[Evidence] = []
+    sent_s = sale.requests.intended_s
     for sku, at_s, units in releases:
-        sent_s = sale.requests.intended_s
         before = (sent_s >= at_s - BEFORE_S) & (sent_s < at_s)
         after = (sent_s >= at_s) & (sent_s < at_s + RUSH_S)
         if after.sum() < REQUESTS_MIN or before.sum() < REQUESTS_MIN:
             continue
-        rate_times = float(after.sum() / RUSH_S / (before.sum() / BEFORE_S))
+        before_s = min(BEFORE_S, at_s - float(sent_s.min()))
+        rate_times = float(after.sum() / RUSH_S / (before.sum() / before_s))
         calm_p95_s, rush_p95_s = _p95_s(sale, before), _p95_s(sale, after)
         calm_failed, rush_failed = _failed(sale, before), _failed(sale, after)
         is_slow = rush_p95_s > max(SLOW_S, SLOW_TIMES * calm_p95_s)
@@ -65,6 +66,13 @@ def _mass_releases(sale: SaleBooks) -> list[tuple[str, float, int]]:
             at_s = float(orders.released_s[mine][which == number].min())
             found.append((item.sku, at_s, int(units[number])))
     return found
+
+
+def _is_disturbed(sale: SaleBooks, at_s: float) -> bool:
+    """Whether a fault that begins or ends makes the times before and after hard to compare."""
+    begin_s, end_s = at_s - BEFORE_S, at_s + RUSH_S
+    edges = [edge for fault in sale.faults for edge in (fault.begun_s, fault.ended_s)]
+    return any(begin_s < edge < end_s for edge in edges)
 
 
 def _p95_s(sale: SaleBooks, mask: Mask) -> float:
