@@ -41,7 +41,10 @@ def test_every_broken_way_has_a_failure_to_show() -> None:
 @pytest.mark.parametrize("word", run.CONTROLS)
 def test_its_scenario_is_a_good_one(word: str, tmp_path: Path) -> None:
     control = run.CONTROLS[word]
-    scenario = read_scenario(run.written(control, tmp_path)).scenario
+    for store in ("sqlite", "postgresql"):
+        for faults in control.faults(store):
+            read_scenario(run.written(control, tmp_path, faults))
+    scenario = read_scenario(run.written(control, tmp_path, [])).scenario
     assert getattr(scenario.shop, control.field) == control.value
     assert scenario.name == control.run_name
     others = run.CONTROLS.keys() - {word}
@@ -80,7 +83,7 @@ def test_what_counts_as_a_hit(word: str, found: dict[str, str], is_good: bool) -
 def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:
     """One simulated sale of each: its own failure alone, and the rows of money that break."""
     control = run.CONTROLS[word]
-    path, results = run.written(control, tmp_path), tmp_path / "results"
+    path, results = run.written(control, tmp_path, []), tmp_path / "results"
     words = ["simulate", str(path), "--results", str(results), "--seed", "3"]
     told = CliRunner().invoke(main, words)
     assert told.exit_code == int(control.is_broken), told.output

@@ -7,7 +7,8 @@
 For each strategy and each policy about money of the scenario model it simulates and runs a small
 sale many times, judges each one by itself, and prints one table: in how many sales each detector
 fired. A broken control must be found in every sale, a correct one in none; otherwise the exit code
-is 1.
+is 1. Of four sales of a correct shop three are broken in the middle, each in another way: processes
+are killed or frozen, the database is restarted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ from doorbuster_shop.running import running_shop
 SALE = Path(__file__).with_name("sale.yaml")
 DOORBUSTER = str(Path(sys.executable).parent / "doorbuster")
 BROKEN_RUNS, CORRECT_RUNS = 10, 20
-VOID_MAX_FRACTION = 0.5
+VOID_MAX_FRACTION = 1.0
 """A measurement that came too late is no measurement and is repeated; this often and no more."""
 FIRST_SEED = 1
 MUST_BE_FOUND: dict[str, frozenset[str]] = {
@@ -67,6 +69,19 @@ LATECOMERS: dict[str, Any] = {
     "shape": {"kind": "constant", "level": 0.1},
 }
 """Ten visitors, by whom a sale lasts longer: a live one ends when everybody has left."""
+Faults = list[dict[str, Any]]
+KILLS: tuple[Faults, ...] = (
+    [],
+    [{"kind": "kill_shop", "start": "900ms", "duration": "400ms"}],
+    [
+        {"kind": "kill_provider", "start": "500ms", "duration": "500ms"},
+        {"kind": "freeze", "start": "1300ms", "duration": "200ms"},
+    ],
+    [{"kind": "restart_database", "start": "800ms", "duration": "500ms"}],
+)
+"""What breaks during the sales of a correct shop, in turn."""
+KILLED_WORKER = {"kind": "kill_worker", "start": "700ms", "duration": "400ms"}
+"""In place of a restart of SQLite, which lives in the shop."""
 NEEDS_LATECOMERS = frozenset({"forget"})
 """`paid_and_lost` judges only money that a shop has had for 5 s."""
 
@@ -89,8 +104,14 @@ class Control:
         """The failures of which one must be found in every sale; none for a correct shop."""
         return MUST_BE_FOUND[self.value] if self.is_broken else frozenset()
 
-    def changed(self, scenario: Mapping[str, Any]) -> dict[str, Any]:
-        """The scenario of this control."""
+    def faults(self, store: str) -> list[Faults]:
+        """What breaks in its sales, in turn."""
+        if self.is_broken:
+            return [[]]
+        return [*KILLS[:3], [KILLED_WORKER]] if store == "sqlite" else [*KILLS]
+
+    def changed(self, scenario: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+        """The scenario of this control, with what breaks in it."""
         more = [LATECOMERS] if self.value in NEEDS_LATECOMERS else []
         crowd = scenario["crowd"]
         return {
@@ -98,6 +119,7 @@ class Control:
             "name": self.run_name,
             "shop": {**scenario["shop"], self.field: self.value},
             "crowd": {**crowd, "phases": [*crowd["phases"], *more]},
+            "faults": faults,
         }
 
     @property
@@ -177,40 +199,55 @@ def is_void(records: RunRecords) -> bool:
     return any(c.kind == "validity" and c.status == "invalid" for c in checks)
 
 
-def written(control: Control, folder: Path) -> Path:
-    """The scenario of a control."""
+def written(control: Control, folder: Path, faults: Faults) -> Path:
+    """The scenario of a control with what breaks in it."""
     yaml = YAML(typ="safe")
-    scenario = control.changed(yaml.load(SALE.read_text("utf-8")))
-    path = folder / f"{control.value}.yaml"
+    scenario = control.changed(yaml.load(SALE.read_text("utf-8")), faults)
+    words = "-".join(fault["kind"] for fault in faults)
+    path = folder / f"{control.value}-{words}.yaml"
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(scenario, file)
     return path
 
 
 def in_simulation(control: Control, runs: int, folder: Path) -> Tried:
-    """As many sales in one run of `simulate`, each with a crowd of its own."""
-    scenario, results = written(control, folder), folder / "results"
-    words = ["simulate", str(scenario), "--replications", str(runs), "--results", str(results)]
-    _called([*words, "--seed", str(FIRST_SEED)])
-    records = read_records(RunFolder.open(results / control.run_name / "latest"))
-    tried = Tried(control, "simulation", runs)
-    for replication in records.replications:
-        tried.add(found_in(records, replication))
-    if not control.is_broken:
-        _add_invariants(tried, records)
+    """As many sales, each with a crowd of its own; one run of `simulate` for each way to break."""
+    results, tried = folder / "results", Tried(control, "simulation", runs)
+    ways = control.faults("postgresql")[:runs]
+    for number, faults in enumerate(ways):
+        sales = len(range(number, runs, len(ways)))
+        words = ["simulate", str(written(control, folder, faults)), "--results", str(results)]
+        _called([*words, "--replications", str(sales), "--seed", str(FIRST_SEED + number)])
+        records = read_records(RunFolder.open(results / control.run_name / "latest"))
+        for replication in records.replications:
+            tried.add(found_in(records, replication))
+        if not control.is_broken:
+            _add_invariants(tried, records)
     return tried
 
 
 def live(control: Control, store: str, runs: int, folder: Path) -> Tried:
-    """As many live runs against one shop, which is reset before each; a void one is repeated."""
-    scenario, results = read_scenario(written(control, folder)), folder / "results"
+    """As many live runs against one shop, which is reset before each; a void one is repeated.
+
+    A sale with kills has a shop of its own.
+    """
+    results = folder / "results"
     redis = "redis" if control.value.startswith("prededuct") and store == "postgresql" else None
     tried = Tried(control, f"live, {store}{' and redis' if redis else ''}", runs)
+    ways = control.faults(store)
+    sales = [read_scenario(written(control, folder, faults)) for faults in ways]
     seed = FIRST_SEED
-    with running_shop(scenario.path, seed=seed, folder=folder, store=store, redis=redis) as shop:
-        options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
+    with ExitStack() as stack:
         while tried.runs < runs and tried.void <= VOID_MAX_FRACTION * runs:
-            run = run_live(scenario, RunSettings(seed), options, results)
+            sale = sales[tried.runs % len(sales)]
+            if sale.scenario.faults or seed == FIRST_SEED:
+                stack.close()  # Of one that was killed nobody is left who stands by.
+                own = folder / str(seed)
+                shop = stack.enter_context(
+                    running_shop(sale.path, seed=seed, folder=own, store=store, redis=redis)
+                )
+            options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
+            run = run_live(sale, RunSettings(seed), options, results)
             seed += 1
             if run.folder is None or run.exit_code not in (PASS, INVALID):
                 sys.exit(
