@@ -276,22 +276,31 @@ class Conductor:
     def _audit(
         self, ending: Ending, folder: RunFolder, last_reading_s: float | None
     ) -> Audit | None:
-        """The target's account, once two readings of what was paid agree.
+        """The target's account, once two readings of what was paid agree, and its books.
 
-        A target that gives none, or is not there any more, has failed, and the run with it.
+        Both speak of one moment: no unit moved between the reading before the books and the one
+        after them, unless the target does not come to rest. A target that gives none, or is not
+        there any more, has failed, and the run with it.
         """
         before: Audit | None = None
         try:
             if not self._target.tells_audit:
                 self._target.check_reachable()
                 return None
+            books: dict[str, list[dict[str, Any]]] = {}
             for _ in range(AUDIT_TRIES):
                 audit = self._target.audit()
                 if before is not None and _paid(audit) == _paid(before):
-                    self._keep_books(folder)
-                    return audit
+                    books = self._target.books()
+                    read_s = (time.monotonic_ns() - self._t0_ns) / 1e9
+                    before, audit = audit, self._target.audit()
+                    if _units(audit) == _units(before):
+                        break
                 before = audit
                 time.sleep(AUDIT_INTERVAL_S)
+            if books:
+                write_books(folder, books)
+                folder.update_run(books=sorted(books), books_read_s=read_s)
         except NoAnswerError as error:
             sentence = _silence(_last_answer_s(folder, last_reading_s), error)
             ending.cut_short(exit_codes.TARGET_FAILED, "failed", sentence)
@@ -308,13 +317,6 @@ class Conductor:
             self._note(problem)
             ending.sentences.append(problem)
         folder.update_run(faults=faults.happened)
-
-    def _keep_books(self, folder: RunFolder) -> None:
-        """Orders and charges, read in the moment in which the account has come to rest."""
-        books = self._target.books()
-        read_s = (time.monotonic_ns() - self._t0_ns) / 1e9
-        write_books(folder, books)
-        folder.update_run(books=sorted(books), books_read_s=read_s)
 
     def _finish(
         self, folder: RunFolder, ending: Ending, audit: Audit | None, log: list[str]
@@ -367,6 +369,10 @@ def _silence(last_answer_s: float | None, error: NoAnswerError) -> str:
     if last_answer_s is None:
         return f"the target has not answered once ({error})"
     return f"the target stopped answering at T{last_answer_s:+.0f}s ({error})"
+
+
+def _units(audit: Audit) -> list[tuple[int, int, int]]:
+    return [(item.available_units, item.locked_units, item.sold_units) for item in audit.items]
 
 
 def _paid(audit: Audit) -> tuple[int | None, int]:
