@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from doorbuster.detectors.failures import DETECTORS
 from doorbuster.detectors.sale import SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import charges_of, orders_of
@@ -150,3 +151,9 @@ def figure(rows: int = 1, height: float = 3.1, ratios: Sequence[float] = ()) -> 
 def place_of(sale: SaleBooks, order_id: str) -> int:
     """The place of an order in the table."""
     return int(np.flatnonzero(sale.orders.order_id == order_id)[0])
+
+
+def offenders(sale: SaleBooks, mode: str, count: int = 8) -> list[int]:
+    """The places of the first orders that a detector names."""
+    places = [place_of(sale, o["order_id"]) for o in DETECTORS[mode](sale).evidence]
+    return places[:count]

@@ -20,6 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from picture_money import double_charge, paid_and_lost
 from picture_panels import (
     BLUE,
     GREEN,
@@ -36,6 +37,7 @@ from picture_panels import (
     draw_shown,
     figure,
     finish,
+    offenders,
     place_of,
     reserving,
     sale_of,
@@ -192,15 +194,10 @@ def _lanes(axes: Axes, sale: SaleBooks, places: Sequence[int], sweep: bool = Tru
             axes.axvline(at_s, color=PALE, lw=0.8, zorder=0)
 
 
-def _offenders(sale: SaleBooks, mode: str, count: int = 8) -> list[int]:
-    places = [place_of(sale, o["order_id"]) for o in DETECTORS[mode](sale).evidence]
-    return places[:count]
-
-
 def paid_but_released(sale: SaleBooks) -> None:
     """Money, and the units given back."""
     (axes,) = figure()
-    _lanes(axes, sale, _offenders(sale, "paid_but_released"))
+    _lanes(axes, sale, offenders(sale, "paid_but_released"))
     finish(axes, 1.5, "Each is paid, and its unit goes back on the shelf (lines: sweeps)")
     axes.legend(loc="lower right")
 
@@ -208,7 +205,7 @@ def paid_but_released(sale: SaleBooks) -> None:
 def repeated_callback(sale: SaleBooks) -> None:
     """The copy, the payment, the release."""
     (axes,) = figure()
-    _lanes(axes, sale, _offenders(sale, "repeated_callback"))
+    _lanes(axes, sale, offenders(sale, "repeated_callback"))
     finish(axes, 2.9, "Copied unpaid, then paid, then released by the copy (lines: sweeps)")
     axes.legend(loc="upper right")
 
@@ -217,7 +214,7 @@ def late_release(sale: SaleBooks) -> None:
     """Locks that outlast their time and a sweep."""
     (axes,) = figure()
     orders, sweep_s = sale.orders, sale.scenario.shop.release_sweep
-    places = _offenders(sale, "late_release")
+    places = offenders(sale, "late_release")
     for row, place in enumerate(places):
         begin, end = orders.reserved_s[place], orders.expires_s[place]
         due_s, back_s = end + sweep_s, orders.released_s[place]
@@ -378,6 +375,8 @@ FAILURES: dict[str, Callable[[SaleBooks], None]] = {
     "fragmentation": fragmentation,
     "zombie_sold_out": zombie_sold_out,
     "paid_but_released": paid_but_released,
+    "paid_and_lost": paid_and_lost,
+    "double_charge": double_charge,
     "repeated_callback": repeated_callback,
     "stock_drift": drift,
     "limit_bypass": limit_bypass,
