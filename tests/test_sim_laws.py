@@ -235,8 +235,9 @@ def test_a_broken_law_is_found(table: str, column: str, change: Any) -> None:
 
     every_sale(check, count=50, fresh=False)
     # Not in a sale that ends before its first request, nor is one visitor another one. Not every
-    # sale has an order, and one in three has a captured charge.
-    assert found > (10 if table in BOOKS else 40)
+    # sale has an order, and one in three has a captured charge. Which sales are made depends on
+    # the modules that are loaded: Hypothesis takes constants from them.
+    assert found > (10 if table in BOOKS else 30)
 
 
 @pytest.mark.parametrize("engine", ["simpy", "compiled"])
