@@ -63,6 +63,7 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert sorted(document["paths"]) == [
         "/admin/audit",
+        "/admin/charges",
         "/admin/orders",
         "/admin/reservations/{reservation_id}/cancel",
         "/admin/reset",
@@ -73,7 +74,9 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
         "/openapi.json",
         "/payments/{payment_id}",
         "/reservations",
+        "/reservations/{reservation_id}",
         "/reservations/{reservation_id}/payments",
+        "/webhooks/provider",
     ]
     for path, operations in document["paths"].items():
         for method in operations:

@@ -112,6 +112,32 @@ class OrderListReply(Body):
     orders: list[OrderReply]
 
 
+class ChargeReply(Body):
+    """A charge as the payment provider knows it. Times in seconds from the opening."""
+
+    charge_id: str
+    order_id: str
+    channel: str
+    amount_cents: Count
+    state: Literal["processing", "captured", "declined", "refunded"]
+    asked_s: float
+    decided_s: float | None
+    captured_s: float | None
+    refunded_s: float | None
+
+
+class ChargeListReply(Body):
+    """The provider's ledger."""
+
+    charges: list[ChargeReply]
+
+
+class NoticeReply(Body):
+    """A notification of the provider was taken."""
+
+    id: str
+
+
 class ResetReply(Body):
     """The sale that was set up."""
 

@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 from doorbuster import __version__
 from doorbuster.records.audit import Audit
 from doorbuster_shop import bodies
+from doorbuster_shop.endpoints.webhooks import Notification
+from doorbuster_shop.provider.signature import HEADER
 
 MODELS: tuple[type[BaseModel], ...] = (
     bodies.ReservationRequest,
@@ -20,10 +22,14 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.PaymentReply,
     bodies.StockListReply,
     bodies.OrderListReply,
+    bodies.ChargeListReply,
+    bodies.NoticeReply,
+    bodies.WithdrawalReply,
     bodies.ResetReply,
     bodies.CancelReply,
     bodies.HealthReply,
     bodies.ProblemReply,
+    Notification,
     Audit,
 )
 
@@ -207,11 +213,18 @@ def _admin_paths() -> Part:
     stock = _reply("Stock of all items.", bodies.StockListReply)
     account = _reply("The whole account.", Audit)
     orders = _reply("All orders.", bodies.OrderListReply)
+    charges = _reply("All charges.", bodies.ChargeListReply)
+    silent = {"502": _problem("The payment provider does not answer (`provider_unavailable`).")}
     new_sale = _reply("The new sale.", bodies.ResetReply)
     cancelled = _reply("What became of it.", bodies.CancelReply)
     return {
         "/admin/stock": {"get": _admin("stock", "Where all units are", stock)},
         "/admin/orders": {"get": _admin("orders", "Every reservation", orders)},
+        "/admin/charges": {
+            "get": _admin(
+                "charges", "Every charge, as the provider tells", charges, responses=silent
+            )
+        },
         "/admin/audit": {"get": _admin("audit", "What database and provider say", account)},
         "/admin/reset": {
             "post": _admin(
@@ -245,9 +258,33 @@ def _machine_paths() -> Part:
     }
     healthy = _reply("It does.", bodies.HealthReply)
     return {
+        "/webhooks/provider": {"post": _webhook()},
         "/healthz": {"get": _machine("health", "Whether the shop answers", healthy)},
         "/metrics": {"get": _machine("metrics", "Metrics for Prometheus", metrics)},
         "/openapi.json": {"get": _machine("openapi", "This document", document)},
+    }
+
+
+def _webhook() -> Part:
+    signed = {
+        "name": HEADER,
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "The provider's signature and its time (docs/provider.md).",
+    }
+    return {
+        "operationId": "notify",
+        "summary": "The payment provider tells what became of a charge",
+        "parameters": [signed],
+        "requestBody": _body(Notification),
+        "responses": {
+            "200": _reply("It is in the database; a copy changes nothing.", bodies.NoticeReply),
+            "401": _problem("The signature is wrong or too old (`bad_signature`)."),
+            "404": _problem("This shop takes no notifications (`not_found`)."),
+            "413": _problem("The body is too large (`too_large`)."),
+            "422": _problem("The body is wrong (`malformed`)."),
+        },
     }
 
 
