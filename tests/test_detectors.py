@@ -484,6 +484,24 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
     ),
     (
         "late_release",
+        "live, it froze just before somebody said so, and swept a second after it could",
+        {"orders": [lapsed("a", 0.9, released_s=9.9)], "slack_s": 0.25, **FROZEN},
+        None,
+    ),
+    (
+        "late_release",
+        "it froze after the sweep that should have been",
+        {"orders": [lapsed("a", 0.9, released_s=9.9)], **FROZEN},
+        {
+            "order_id": "a",
+            "sku": "console",
+            "expires_s": 5.9,
+            "released_s": 9.9,
+            "late_by_s": pytest.approx(3.0),
+        },
+    ),
+    (
+        "late_release",
         "and not at once when it could",
         {"orders": [lapsed("a", 1, released_s=10.5)], **FROZEN},
         {"order_id": "a", "sku": "console", "expires_s": 6.0, "released_s": 10.5, "late_by_s": 1.5},

@@ -19,7 +19,8 @@ def detect(sale: SaleBooks) -> Finding:
     requests = sale.requests
     answered = ~np.isnan(requests.done_s)
     for fault in sale.faults:
-        answered &= (requests.done_s < fault.begun_s) | (requests.sent_s >= fault.ended_s)
+        before = requests.done_s < fault.begun_s - sale.slack_s
+        answered &= before | (requests.sent_s >= fault.ended_s + sale.slack_s)
     response_s = requests.done_s - requests.sent_s
     pages = np.flatnonzero(answered & (requests.step == STEPS.index("browse")))
     reserving = answered & (requests.step == STEPS.index("reserve"))

@@ -24,8 +24,11 @@ def detect(sale: SaleBooks) -> Finding:
     given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
     is_live = sale.slack_s > 0
     held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)
-    due_s = _put_off(sale, np.maximum(orders.expires_s, held_until_s))
-    due_s = _put_off(sale, due_s + sale.scenario.shop.release_sweep)
+    sweep_s = sale.scenario.shop.release_sweep
+    due_s = _put_off(sale, np.maximum(orders.expires_s, held_until_s)) + sweep_s
+    # Live, a shop that is back sweeps when the next sweep is due, not at once.
+    put_off_s = _put_off(sale, due_s)
+    due_s = np.where(put_off_s > due_s, put_off_s + sweep_s * is_live, due_s)
     grace_s = sale.slack_s + (BATCH_S if is_live else 0.0)
     late = lapsed & np.isnan(orders.sold_s) & (given_back_s > due_s + grace_s + 1e-6)
     offences: list[Evidence] = [
@@ -46,13 +49,17 @@ def detect(sale: SaleBooks) -> Finding:
 def _put_off(sale: SaleBooks, moments_s: Floats) -> Floats:
     """Each moment, or the end of the faults that it falls into.
 
-    A shop that is dead or frozen does not sweep, and where payments hold their locks, one may be
-    held by a charge that nobody has heard of yet.
+    A shop that is dead or frozen does not sweep, a live one without its database neither, and where
+    payments hold their locks, one may be held by a charge that nobody has heard of yet. Live, the
+    record of a fault begins when somebody has answered that it has.
     """
-    holds = sale.scenario.shop.late_payment in EXTENDING
+    kinds = STOPS_SHOP + (("restart_database",) if sale.slack_s > 0 else ())
+    if sale.scenario.shop.late_payment in EXTENDING:
+        kinds += STOPS_CHARGES
     for fault in sale.faults:
-        if fault.kind in STOPS_SHOP + (STOPS_CHARGES if holds else ()):
-            inside = (moments_s >= fault.begun_s - 1e-6) & (moments_s < fault.ended_s)
+        if fault.kind in kinds:
+            begun_s = fault.begun_s - max(sale.slack_s, 1e-6)
+            inside = (moments_s >= begun_s) & (moments_s < fault.ended_s)
             moments_s = np.where(inside, fault.ended_s, moments_s)
     return moments_s
 
