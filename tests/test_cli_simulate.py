@@ -96,7 +96,7 @@ def test_a_full_disk_is_the_environments_fault(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_the_finished_sales(tmp_path: Path, engine: str, jobs: str) -> None:
     # Sent to the whole process group, as a terminal does, once a first sale is finished.
     process = subprocess.Popen(
-        [DOORBUSTER, "simulate", DEMO, "--replications", "500", "--jobs", jobs,
+        [DOORBUSTER, "simulate", DEMO, "--replications", "5000", "--jobs", jobs,
          "--engine", engine, "--results", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
