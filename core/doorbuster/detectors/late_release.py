@@ -7,7 +7,7 @@ import numpy as np
 from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
 from doorbuster.measures.columns import Floats
-from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP
+from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_DATABASE, STOPS_SHOP
 from doorbuster.scenario.shop import EXTENDING
 
 BATCH_S = 0.5
@@ -53,7 +53,7 @@ def _put_off(sale: SaleBooks, moments_s: Floats) -> Floats:
     payments hold their locks, one may be held by a charge that nobody has heard of yet. Live, the
     record of a fault begins when somebody has answered that it has.
     """
-    kinds = STOPS_SHOP + (("restart_database",) if sale.slack_s > 0 else ())
+    kinds = STOPS_SHOP + (STOPS_DATABASE if sale.slack_s > 0 else ())
     if sale.scenario.shop.late_payment in EXTENDING:
         kinds += STOPS_CHARGES
     for fault in sale.faults:

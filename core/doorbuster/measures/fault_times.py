@@ -13,6 +13,7 @@ FAULT_KINDS = tuple(
 """Every kind by its name in the scenario."""
 STOPS_SHOP = ("kill_shop", "freeze")
 STOPS_CHARGES = ("provider_outage", "kill_provider")
+STOPS_DATABASE = ("restart_database",)
 
 
 class FaultTime(NamedTuple):
