@@ -31,9 +31,12 @@ from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
+from doorbuster_shop.store.strategies import buckets, optimistic
 from doorbuster_shop.terms import terms_of
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.lock_time import lock_span_ns
+from doorbuster_sim.strategies import buckets as simulated_buckets
+from doorbuster_sim.strategies import optimistic as simulated_optimistic
 
 Build = Callable[..., Scenario]
 Record = dict[str, Any]
@@ -433,3 +436,8 @@ def test_the_same_events_have_the_same_answers(
         assert order_moments(replay.shop.read_orders()) == order_moments(sale.orders.to_pylist())
         assert replay.shop.audit(end_ns, sweep_ns, replay.captures) == sale.audit
         runner.run(store.close())
+
+
+def test_the_strategies_have_the_same_numbers() -> None:
+    assert optimistic.ATTEMPTS_MAX == 1 + simulated_optimistic.REPEATS_MAX
+    assert buckets.BUCKET_COUNT == simulated_buckets.BUCKET_COUNT

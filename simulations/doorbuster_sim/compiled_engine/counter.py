@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from doorbuster.compiling import compilable
+from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.accounts import held_units
@@ -34,17 +34,36 @@ def look(model: Record, world: Record, request: int, is_known: bool) -> int:
     stock, units = item_at(world, buyer["item"]), buyer["quantity"]
     if model["strategy"] == CHECK_THEN_WRITE:
         entry["seen"] = stock["available"]
-    elif model["strategy"] == OPTIMISTIC:
-        entry["seen"] = optimistic.seen(stock["available"], stock["version"], units)
-    elif prededuct.is_let_in(stock["counter"], units):
-        stock["counter"] -= units
-        entry["seen"] = units
+    elif _is_let_in(model, stock, units):
+        if model["strategy"] == OPTIMISTIC:
+            entry["seen"] = stock["version"]
+        else:
+            stock["counter"] -= units
+            entry["seen"] = units
     elif not is_known:
         if world["now_ns"] < 0:
             return _NOT_OPEN
         held = held_units(world, entry["visit"])
         return _SOLD_OUT if within_purchase_limit(held, units, stock["limit"]) else _LIMITED
     return GOES_ON
+
+
+@inlined
+def _is_let_in(model: Record, stock: Record, units: int) -> bool:
+    """Whether there is enough: by the look at the row, or at the counter."""
+    if model["strategy"] == OPTIMISTIC:
+        return optimistic.has_enough(stock["available"], units)
+    return prededuct.is_let_in(stock["counter"], units)
+
+
+@compilable
+def is_in_vain(model: Record, world: Record, request: int, is_known: bool) -> bool:
+    """Whether a request that gets its last server now cannot be fulfilled by what it has seen."""
+    if model["strategy"] != OPTIMISTIC or is_known:
+        return False
+    entry = request_at(world, request)
+    version = item_at(world, visit_at(world, entry["visit"])["item"])["version"]
+    return optimistic.is_overtaken(entry["seen"], version)
 
 
 @compilable

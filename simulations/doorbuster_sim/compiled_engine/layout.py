@@ -44,12 +44,12 @@ VISIT = _records(
 REQUEST = _records(
     i8="visitor service_ns way_back_ns seen begun_ns",
     i4="next visit number action channel logical_attempt reserving_attempt passage pool reply "
-    "awaits_payment repeats place",
+    "awaits_payment repeats place is_in_vain",
 )
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue.
 
 seen: what its look tells the stock decision, or the units that it took from the counter. place:
-OUTSIDE, WAITS or IS_SERVED; begun_ns: since when it is served.
+OUTSIDE, WAITS or IS_SERVED; begun_ns: since when it is served; is_in_vain: for no time.
 """
 OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""

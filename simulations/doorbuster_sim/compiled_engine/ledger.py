@@ -148,11 +148,8 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
         return 0
     if strategy == BUCKETS:
         return _take_from_bucket(world, visit)
-    if strategy == OPTIMISTIC:
-        if optimistic.saw_too_few(seen):
-            return _TOO_FEW
-        if optimistic.is_overtaken(seen, stock["version"]):
-            return _AGAIN
+    if strategy == OPTIMISTIC and optimistic.is_overtaken(seen, stock["version"]):
+        return _AGAIN
     if strategy == STUCK_SOLD_OUT and not stuck_sold_out.has_enough(
         stock["is_flagged"], level, units
     ):

@@ -9,7 +9,7 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import to_ns
 from doorbuster_sim.compiled_engine.calendar import TO_VISITOR, push, push_lane
-from doorbuster_sim.compiled_engine.counter import GOES_ON, know_again, look, refuse
+from doorbuster_sim.compiled_engine.counter import GOES_ON, is_in_vain, know_again, look, refuse
 from doorbuster_sim.compiled_engine.keeping import release, take_payment
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, WAITS, Record
 from doorbuster_sim.compiled_engine.ledger import (
@@ -77,12 +77,25 @@ def start_service(model: Record, world: Record, request: int) -> None:
     now_ns = world["now_ns"]
     entry["begun_ns"] = now_ns
     entry["place"] = IS_SERVED
-    due_ns = now_ns + entry["service_ns"]
+    entry["is_in_vain"] = _is_in_vain(model, world, request)
+    due_ns = now_ns
+    if not entry["is_in_vain"]:
+        due_ns += entry["service_ns"]
     if model["bends_time"]:
         due_ns = service_ends(model, world, request)
     # The end of the sale may cut the service off.
     pool_at(world, entry["pool"])["busy_ns"] += min(due_ns, world["end_ns"]) - now_ns
     push(world, due_ns, event_order(_SERVED, entry["visitor"], entry["number"]), request)
+
+
+@inlined
+def _is_in_vain(model: Record, world: Record, request: int) -> bool:
+    """Whether a request gets a server that can do nothing for it."""
+    entry = request_at(world, request)
+    if entry["passage"] != step_at(model, entry["action"])["look_passage"]:
+        return False
+    known = find_reservation(world, entry["visit"], entry["logical_attempt"])
+    return is_in_vain(model, world, request, known != NOBODY)
 
 
 @compilable
@@ -99,8 +112,11 @@ def service_ends(model: Record, world: Record, request: int) -> int:
     step = step_at(model, entry["action"])
     station = passage_at(model, step["first_passage"] + entry["passage"])["station"]
     begin_ns = put_off(frozen, entry["begun_ns"])
-    extra_ns = extra_work(stretches_at(model["slow"]), station, begin_ns)
-    return work_ends(frozen, entry["begun_ns"], entry["service_ns"] + extra_ns)
+    work_ns = 0
+    if not entry["is_in_vain"]:
+        extra_ns = extra_work(stretches_at(model["slow"]), station, begin_ns)
+        work_ns = entry["service_ns"] + extra_ns
+    return work_ends(frozen, entry["begun_ns"], work_ns)
 
 
 @compilable
@@ -169,26 +185,35 @@ def _looks(model: Record, world: Record, request: int) -> bool:
 
 @compilable
 def leave_station(model: Record, world: Record, request: int) -> None:
-    """A server is free for the next in line; the request goes on to its next station."""
+    """The request goes on to its next station; then its server takes the next in line."""
     entry = request_at(world, request)
-    pool = pool_at(world, entry["pool"])
-    pool["present"] -= 1
-    start_first(model, world, entry["pool"])
+    pool_at(world, entry["pool"])["present"] -= 1
+    following = _take_first(world, entry["pool"])
     entry["passage"] += 1
     if entry["passage"] < step_at(model, entry["action"])["passage_count"]:
         enter_station(model, world, request)
     else:
         _decide(model, world, request)
+    if following != NOBODY:
+        start_service(model, world, following)
 
 
 @inlined
 def start_first(model: Record, world: Record, pool: int) -> None:
     """A server is free: it takes the first who waits, if anybody does."""
+    first = _take_first(world, pool)
+    if first != NOBODY:
+        start_service(model, world, first)
+
+
+@inlined
+def _take_first(world: Record, pool: int) -> int:
+    """Out of the queue with the first who waits; NOBODY if nobody does."""
     line = pool_at(world, pool)
     first = line["first_waiting"]
     if first != NOBODY:
         line["first_waiting"] = request_at(world, first)["next"]
-        start_service(model, world, first)
+    return first
 
 
 @compilable

@@ -31,6 +31,11 @@ class ConditionalUpdate:
         del stock, units
         return 0
 
+    def is_in_vain(self, stock: ItemStock, seen: int) -> bool:
+        """Whether a wish that gets its server now cannot be fulfilled by what it has seen."""
+        del stock, seen
+        return False
+
     def refuse(self, stock: ItemStock, seen: int) -> None:
         """A wish that had looked is refused."""
 
@@ -82,13 +87,15 @@ class Optimistic(ConditionalUpdate):
     """Writes only if nobody has written since the look."""
 
     def look(self, stock: ItemStock, units: int) -> int | None:
-        """The version, or that there are too few units."""
-        return plain(optimistic.seen)(stock.available, stock.version, units)
+        """The version; no wish for more than there is."""
+        return stock.version if plain(optimistic.has_enough)(stock.available, units) else None
+
+    def is_in_vain(self, stock: ItemStock, seen: int) -> bool:
+        """Compare the versions before the write."""
+        return plain(optimistic.is_overtaken)(seen, stock.version)
 
     def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
         """Compare the versions."""
-        if plain(optimistic.saw_too_few)(seen):
-            return TOO_FEW
         if plain(optimistic.is_overtaken)(seen, stock.version):
             return OVERTAKEN
         return super().take(stock, account, units, seen)

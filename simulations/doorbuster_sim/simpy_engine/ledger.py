@@ -136,6 +136,10 @@ class StockLedger:
             return seen
         return Reply.SOLD_OUT if self._is_within_limit(account, item, units) else Reply.LIMITED
 
+    def is_in_vain(self, item: int, seen: int) -> bool:
+        """Whether a wish that had looked gets its server for nothing."""
+        return self._keeping.is_in_vain(self.items[item], seen)
+
     def refuse(self, item: int, seen: int) -> None:
         """A wish that had looked is refused."""
         self._keeping.refuse(self.items[item], seen)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import NamedTuple
 
 import simpy
@@ -215,14 +217,16 @@ class SimulatedShop:
             return self._cancel(request)
         return self._tell_payment(request)
 
-    def _pass(self, request: Request, index: int) -> Waiting:
+    def _pass(
+        self, request: Request, index: int, is_in_vain: Callable[[], bool] = lambda: False
+    ) -> Waiting:
         """Pass one station. Returns False when its queue was full."""
         passage = self._passages[request.action][index]
         attempt = request.number * MAX_PASSAGES + index
         uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
         service_ns = to_ns(sample(self._times, passage.row, uniform))
         pool = self._stations.pool(passage.station, request.item)
-        return (yield from pool.serve(service_ns, request.visitor, request.number))
+        return (yield from pool.serve(service_ns, request.visitor, request.number, is_in_vain))
 
     def _serve_reservation(self, request: Request) -> Waiting:
         """All stations, with a look at the stock before the last one; overtaken, it looks again."""
@@ -236,7 +240,7 @@ class SimulatedShop:
             if isinstance(looked, Reply):
                 return looked
             seen = looked
-            if not (yield from self._pass(request, last)):
+            if not (yield from self._pass(request, last, partial(self._is_in_vain, request, seen))):
                 break
             reply = self._reserve(request, seen)
             if reply is not None:
@@ -252,6 +256,11 @@ class SimulatedShop:
         if request.logical_attempt in self._customer(request.visitor).reservations:
             return 0
         return Reply.NOT_OPEN if self._env.now_ns < 0 else looked
+
+    def _is_in_vain(self, request: Request, seen: int) -> bool:
+        """Whether the last station cannot help who saw this, unless the reservation is made."""
+        is_known = request.logical_attempt in self._customer(request.visitor).reservations
+        return not is_known and self.ledger.is_in_vain(request.item, seen)
 
     def audit(self) -> Audit:
         """The shop's own account of the sale, as a live target would give it."""

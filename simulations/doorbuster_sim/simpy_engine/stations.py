@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,18 @@ class Pool:
         self._max_queue = 0
         self._refused = 0
 
-    def serve(self, service_ns: int, visitor: int, number: int) -> Waiting:
+    def serve(
+        self,
+        service_ns: int,
+        visitor: int,
+        number: int,
+        is_in_vain: Callable[[], bool] = lambda: False,
+    ) -> Waiting:
         """Wait for a server and keep it for a time. Returns False when the station is overloaded.
 
         That is when its queue is full, or it restarts.
         visitor, number: the request, for its place among simultaneous events.
+        is_in_vain: asked when a server is there; if so, it is kept for no time.
         Raises: simpy.Interrupt when a fault breaks the request's connection.
         """
         waiting = self._present - int(self._resource.capacity)
@@ -84,7 +91,8 @@ class Pool:
         try:
             with self._resource.request() as turn:
                 yield turn
-                yield from self._work(service_ns, visitor, number)
+                work_ns = None if is_in_vain() else service_ns
+                yield from self._work(work_ns, visitor, number)
         except simpy.Interrupt as struck:
             if struck.cause is not Reply.OVERLOADED:
                 raise
@@ -94,12 +102,17 @@ class Pool:
             del self._inside[visitor, number]
         return True
 
-    def _work(self, service_ns: int, visitor: int, number: int) -> Waiting:
-        """Keep a server for a time, which stands still while the shop is frozen."""
+    def _work(self, service_ns: int | None, visitor: int, number: int) -> Waiting:
+        """Keep a server for a time, which stands still while the shop is frozen.
+
+        service_ns: None for a request in vain, which no slowness touches.
+        """
         now_ns, frozen = self._env.now_ns, self._faults.frozen
         begin_ns = put_off_plain(frozen, now_ns)
-        service_ns += extra_work_plain(self._faults.slow, self._number, begin_ns)
-        end_ns = work_ends_plain(frozen, now_ns, service_ns)
+        work_ns = 0
+        if service_ns is not None:
+            work_ns = service_ns + extra_work_plain(self._faults.slow, self._number, begin_ns)
+        end_ns = work_ends_plain(frozen, now_ns, work_ns)
         self._busy_ns -= now_ns
         self._begun[visitor, number] = now_ns
         try:
