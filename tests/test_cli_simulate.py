@@ -166,7 +166,7 @@ def test_a_worker_that_dies_fails_the_run_and_keeps_the_sales(
     assert "TARGET FAILED: The target or the environment failed: " in out
     folder = RunFolder.open((tmp_path / "demo" / "latest").resolve())
     kept = len(folder.run["replication_seeds"])
-    assert f"{kept} of 5000 sales are kept" in err
+    assert f"{kept} of 500 sales are kept" in err
     assert folder.run["status"] == "failed"
     assert set(folder.table("visits")["replication"].to_pylist()) == set(range(kept))
     assert processes_of_group(process.pid) == []
