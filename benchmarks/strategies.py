@@ -47,8 +47,11 @@ from doorbuster_sim import simulate_sale
 
 ARRIVALS_PER_S = 80
 CALM_PER_S = 8
-SELLING_S = 4
+SELLING_S, CALM_S = 4, 10
+"""How long visitors come."""
 ITEM_COUNTS = (1, 1000)
+WEB_S = 0.001
+"""What the shop's one process does for a request to PostgreSQL, the database aside: assumed."""
 VOID_TRIES = 4
 """How often a live run is repeated whose measurement was void."""
 TOLD_APART = 1.1
@@ -141,7 +144,7 @@ def sale(case: Case, item_count: int, arrivals_per_s: float, extra: str, calm: C
                 {
                     "name": "sale",
                     "start": 0,
-                    "duration": f"{SELLING_S}s",
+                    "duration": f"{SELLING_S if calm else CALM_S}s",
                     "shape": {"kind": "constant"},
                 }
             ],
@@ -171,7 +174,7 @@ def is_slow(case: Case) -> bool:
 
 def slow_database(case: Case, extra: str) -> Any:
     """From before the sale until its last reservation is through."""
-    whole = {"kind": "slow_database", "start": "-1s", "duration": "9s", "extra": extra}
+    whole = {"kind": "slow_database", "start": "-1s", "duration": "15s", "extra": extra}
     return [whole] if is_slow(case) else []
 
 
@@ -179,8 +182,8 @@ def service(case: Case, extra_s: float, calm: Calm | None) -> Any:
     """What a calm run says of the stations; without one a stopgap that nobody reads.
 
     SQLite's statements run in the shop's one process, so that is all there is. Before PostgreSQL
-    stand 16 connections; a page holds one for `extra_s`, a reservation its row for all that it
-    takes beyond the shop's own work.
+    stand 16 connections; the shop's own work is WEB_S, a page holds a connection for all the rest.
+    A reservation does so for what it has in common with a page, and its row for what is beyond.
     """
     calm = calm or Calm(0.001 + extra_s, 0.002 + extra_s)
     # The fault adds `extra_s` to each passage of `row`, the last station of a reservation.
@@ -192,7 +195,7 @@ def service(case: Case, extra_s: float, calm: Calm | None) -> Any:
             "reserve": [passage("row", calm.reserve_s - extra_s)],
             "pay": [passage("row", calm.browse_s - extra_s)],
         }
-    web_s = calm.browse_s - extra_s
+    common_s = min(calm.browse_s, calm.reserve_s) - extra_s - WEB_S
     return {
         "network": "0.1ms",
         "stations": [
@@ -204,9 +207,13 @@ def service(case: Case, extra_s: float, calm: Calm | None) -> Any:
                 "per_item": True,
             },
         ],
-        "browse": [passage("web", web_s), passage("connections", extra_s)],
-        "reserve": [passage("web", web_s), passage("row", calm.reserve_s - calm.browse_s)],
-        "pay": [passage("web", web_s)],
+        "browse": [passage("web", WEB_S), passage("connections", calm.browse_s - WEB_S)],
+        "reserve": [
+            passage("web", WEB_S),
+            passage("connections", common_s),
+            passage("row", calm.reserve_s - extra_s - WEB_S - common_s),
+        ],
+        "pay": [passage("web", WEB_S)],
     }
 
 
