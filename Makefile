@@ -12,7 +12,7 @@ UV_BIN := $(if $(filter 1,$(UV)),$(shell command -v uv 2>/dev/null))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test agree theory mutants controls kills check lint types schema lock clean
+.PHONY: help demo test compiled agree theory mutants controls kills check lint types schema lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -21,8 +21,14 @@ demo: $(STAMP) ## a whole sale: simulated, then live against the reference shop,
 	$(BIN)/doorbuster rehearse scenarios/demo.yaml
 
 # Not `python -m pytest`: that makes the folders at the root (tests, results, ...) importable.
+# One process more than there are cores: many tests wait for a shop's clock.
 test: $(STAMP) ## run the tests, on all cores; ARGS="-n 0" for one process
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+compiled: $(STAMP) ## compile the simulated world, once; else the first simulation does
+	@results=$$(mktemp -d) && trap 'rm -r "$$results"' EXIT && for records in all none; do \
+		$(BIN)/doorbuster simulate scenarios/demo.yaml --engine compiled --records $$records --results "$$results" >/dev/null || exit; \
+	done
 
 # For the nightly run: sales that nobody has compared before; a difference is shrunk and shown.
 agree: $(STAMP) ## compare both engines on EXAMPLES=10000 new sales, some 5 minutes

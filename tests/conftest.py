@@ -24,21 +24,24 @@ settings.load_profile("doorbuster")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Live tests come last: see `pytest_runtest_protocol`."""
-    items.sort(key=lambda item: item.get_closest_marker("live") is not None)
+    """Those that measure come last, in one process, so that each fixture is made once."""
+    alone = [item for item in items if item.get_closest_marker("alone")]
+    for item in alone:
+        item.add_marker(pytest.mark.xdist_group("alone"))
+    items[:] = [item for item in items if not item.get_closest_marker("alone")] + alone
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A live test has the machine to itself: with `-n` it waits for the others, and they for it.
+    """A test that measures has the machine to itself: with `-n` it waits for the others.
 
     A load generator that competes with another test for the processor measures that test.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
-    is_live = item.get_closest_marker("live") is not None
+    is_alone = item.get_closest_marker("alone") is not None
     with Path(__file__).open() as lock:  # Any file that all of them can open.
-        fcntl.flock(lock, fcntl.LOCK_EX if is_live else fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         return (yield)
 
 

@@ -143,6 +143,7 @@ def broken_sale(
 
 @pytest.mark.services
 @pytest.mark.live
+@pytest.mark.alone
 def test_every_planned_fault_is_in_the_record(
     broken_sale: tuple[RunFolder, RunningShop, Path],
 ) -> None:
@@ -161,6 +162,7 @@ def test_every_planned_fault_is_in_the_record(
 
 @pytest.mark.services
 @pytest.mark.live
+@pytest.mark.alone
 def test_nothing_is_lost_and_nobody_pays_twice(
     broken_sale: tuple[RunFolder, RunningShop, Path],
 ) -> None:
@@ -189,6 +191,7 @@ def test_nothing_is_lost_and_nobody_pays_twice(
 
 @pytest.mark.services
 @pytest.mark.live
+@pytest.mark.alone
 def test_a_shop_without_its_database_says_so_and_logs_no_traceback(
     broken_sale: tuple[RunFolder, RunningShop, Path],
 ) -> None:

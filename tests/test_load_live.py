@@ -25,7 +25,7 @@ from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
 from doorbuster_load.launch import LiveOptions, LiveRun, Progress, run_live
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 HERE = Path(__file__).resolve().parent
 STEPS = ("browse", "reserve", "pay")

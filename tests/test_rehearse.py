@@ -82,6 +82,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, 
 
 
 @pytest.mark.live
+@pytest.mark.alone
 def test_the_exit_code_is_the_verdicts(rehearsal: tuple[int, dict[str, Any]]) -> None:
     """On a busy machine the generator may be late: then the run is void, and nothing else is."""
     code, result = rehearsal
@@ -91,6 +92,7 @@ def test_the_exit_code_is_the_verdicts(rehearsal: tuple[int, dict[str, Any]]) ->
 
 
 @pytest.mark.live
+@pytest.mark.alone
 @pytest.mark.requirement("A061")
 def test_both_worlds_sell_exactly_the_stock(rehearsal: tuple[int, dict[str, Any]]) -> None:
     for world in ("sim", "live"):
@@ -101,6 +103,7 @@ def test_both_worlds_sell_exactly_the_stock(rehearsal: tuple[int, dict[str, Any]
 
 
 @pytest.mark.live
+@pytest.mark.alone
 def test_every_planned_visitor_ends_once_in_both_worlds(
     rehearsal: tuple[int, dict[str, Any]],
 ) -> None:
@@ -115,6 +118,7 @@ def test_every_planned_visitor_ends_once_in_both_worlds(
 
 
 @pytest.mark.live
+@pytest.mark.alone
 def test_the_worlds_agree(rehearsal: tuple[int, dict[str, Any]]) -> None:
     comparison = rehearsal[1]["comparison"]
     assert all(abs(row["difference"]) < 0.03 for row in comparison["outcome_shares"])
@@ -122,6 +126,7 @@ def test_the_worlds_agree(rehearsal: tuple[int, dict[str, Any]]) -> None:
 
 
 @pytest.mark.live
+@pytest.mark.alone
 def test_the_report_holds_both_worlds(rehearsal: tuple[int, dict[str, Any]]) -> None:
     page = rehearsal[1]["report"].read_text("utf-8")
     for folder in (rehearsal[1][world]["run"] for world in ("sim", "live")):
@@ -130,6 +135,7 @@ def test_the_report_holds_both_worlds(rehearsal: tuple[int, dict[str, Any]]) -> 
 
 
 @pytest.mark.live
+@pytest.mark.alone
 def test_ctrl_c_in_the_live_sale_keeps_and_judges_it(tmp_path: Path) -> None:
     (tmp_path / "short.yaml").write_text(SHORT_SALE.replace("duration: 6s", "duration: 60s"))
     process = subprocess.Popen(
