@@ -29,7 +29,7 @@ STOCK_ROW = "service.stations.1"
 CURES: dict[str, dict[str, Any]] = {
     "oversell": {"shop.strategy": "conditional_update"},
     "stock_leak": {"shop.strategy": "prededuct"},
-    "fragmentation": {"shop.strategy": "conditional_update"},
+    "fragmentation": {"shop.strategy": "buckets"},
     "zombie_sold_out": {"shop.strategy": "conditional_update"},
     "paid_but_released": {"shop.strategy": "conditional_update"},
     "paid_and_lost": {"shop.late_payment": "refund"},

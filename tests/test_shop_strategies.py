@@ -212,6 +212,28 @@ def test_units_of_several_buckets_make_one_order(
         )
 
 
+@pytest.mark.parametrize("kept", on(("scattered_buckets",)))
+def test_nobody_gathers_what_is_scattered(kept: Variant, request: pytest.FixtureRequest) -> None:
+    """Nine units lie in eight buckets: one has two, and a second pair is not to be had."""
+    terms = Terms((ItemTerms("console", 100, 99, 9),), LOCK_S, 1.0, 2.0, ("card",), "CNY")
+    with kept_store(*kept, request, terms) as shop:
+
+        def told(key: str, quantity: int) -> Reservation | Refusal:
+            made: Reservation | Refusal = shop.reserve(
+                Wish(key, "console", "a", quantity), OPENS_S, LOCK_S
+            )
+            return made
+
+        assert told("three", 3) is Refusal.SOLD_OUT
+        assert isinstance(told("two", 2), Reservation)
+        assert told("two more", 2) is Refusal.SOLD_OUT
+        assert_conserved(shop)
+        for number in range(7):
+            assert isinstance(told(f"one-{number}", 1), Reservation)
+        assert told("another", 1) is Refusal.SOLD_OUT
+        assert_conserved(shop)
+
+
 @pytest.mark.services
 def test_the_shop_sells_without_its_counter(
     postgresql_address: str, redis_address: str, request: pytest.FixtureRequest

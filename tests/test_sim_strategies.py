@@ -330,13 +330,36 @@ def test_a_repeated_wish_gives_its_units_back(small_scenario: Build, engine: Eng
         assert ends(sale)[1] == "sold"
 
 
-def test_buckets_refuse_what_no_single_one_has(small_scenario: Build, engine: Engine) -> None:
-    """Eight units lie one in each bucket: a wish for two finds none that covers it."""
-    shop = {"strategy": "buckets"}
-    scenario = scenario_by_hand(small_scenario, stock=8, limit=2, servers=9, shop=shop)
-    assert ends(hold(scenario, engine, [0], quantity=[2])) == ["sold_out"]
-    scenario = scenario_by_hand(small_scenario, stock=16, limit=2, servers=9, shop=shop)
-    assert ends(hold(scenario, engine, [0], quantity=[2])) == ["sold"]
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ("buckets", ["sold", "sold", "sold_out"]),
+        ("scattered_buckets", ["sold_out", "sold_out", "sold_out"]),
+    ],
+)
+def test_units_of_several_buckets(
+    small_scenario: Build, engine: Engine, strategy: Strategy, told: list[str]
+) -> None:
+    """Eight units lie one in each bucket: wishes for three and four find none that covers them.
+
+    With all eight gathered the first two get theirs, and one unit is left for a wish of two.
+    """
+    shop = {"strategy": strategy}
+    scenario = scenario_by_hand(small_scenario, stock=8, limit=9, servers=9, shop=shop)
+    assert ends(hold(scenario, engine, [0, 200, 400], quantity=[3, 4, 2])) == told
+    assert ends(hold(scenario, engine, [0, 200, 400], quantity=[3, 4, 1]))[2] == "sold"
+    fuller = scenario_by_hand(small_scenario, stock=16, limit=2, servers=9, shop=shop)
+    assert ends(hold(fuller, engine, [0], quantity=[2])) == ["sold"]
+
+
+def test_gathered_units_go_back_together(small_scenario: Build, engine: Engine) -> None:
+    """What lapses is in one bucket afterwards; gathered again, it makes another order."""
+    shop = {"strategy": "buckets", "lock_time": "100ms", "release_sweep": "50ms"}
+    scenario = scenario_by_hand(
+        small_scenario, HOLDER, ROBOT, stock=8, limit=9, servers=9, shop=shop
+    )
+    sale = hold(scenario, engine, [0, 400, 600], persona=[0, 1, 1], quantity=[5, 7, 1])
+    assert ends(sale) == ["unpaid", "sold", "sold"]
 
 
 def test_buckets_sell_the_last_unit_to_any_account(small_scenario: Build, engine: Engine) -> None:
@@ -380,13 +403,11 @@ def tables(sale: SimulatedSale) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("strategy", ["row_lock", "buckets"])
 def test_the_same_result_by_another_way(strategy: Strategy) -> None:
-    """A row lock decides as a conditional update does, and so do buckets for wishes of one unit."""
+    """A row lock decides as a conditional update does, and so do buckets."""
     compared = 0
 
     def check(whole: Whole) -> None:
         nonlocal compared
-        if strategy == "buckets" and int(whole.plan.quantity.max()) > 1:
-            return
         one, other = (kept_by(whole, name).sale() for name in ("conditional_update", strategy))
         assert all(a.equals(b) for a, b in zip(tables(one), tables(other), strict=True))
         compared += len(one.orders) > 0

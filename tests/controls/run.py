@@ -20,6 +20,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "unguarded_release": frozenset({"paid_but_released"}),
     "stuck_sold_out": frozenset({"zombie_sold_out"}),
     "stale_expiry": frozenset({"paid_but_released"}),
+    "scattered_buckets": frozenset({"fragmentation"}),
     "forget": frozenset({"paid_and_lost"}),
     "charge_again": frozenset({"double_charge"}),
 }
@@ -82,6 +84,8 @@ KILLS: tuple[Faults, ...] = (
 """What breaks during the sales of a correct shop, in turn."""
 KILLED_WORKER = {"kind": "kill_worker", "start": "700ms", "duration": "400ms"}
 """In place of a restart of SQLite, which lives in the shop."""
+NEEDS_PAIRS = frozenset({"scattered_buckets"})
+"""Who wants one unit finds it in any bucket."""
 NEEDS_LATECOMERS = frozenset({"forget"})
 """`paid_and_lost` judges only money that a shop has had for 5 s."""
 
@@ -112,15 +116,17 @@ class Control:
 
     def changed(self, scenario: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
         """The scenario of this control, with what breaks in it."""
-        more = [LATECOMERS] if self.value in NEEDS_LATECOMERS else []
-        crowd = scenario["crowd"]
-        return {
-            **scenario,
-            "name": self.run_name,
-            "shop": {**scenario["shop"], self.field: self.value},
-            "crowd": {**crowd, "phases": [*crowd["phases"], *more]},
-            "faults": faults,
-        }
+        changed = deepcopy(dict(scenario))
+        shop, crowd = changed["shop"], changed["crowd"]
+        shop[self.field] = self.value
+        if self.value in NEEDS_PAIRS:
+            for item in shop["items"]:
+                item["per_account_limit"] = 2
+            for persona in crowd["personas"].values():
+                persona["quantity"] = 2
+        if self.value in NEEDS_LATECOMERS:
+            crowd["phases"].append(LATECOMERS)
+        return {**changed, "name": self.run_name, "faults": faults}
 
     @property
     def run_name(self) -> str:

@@ -71,6 +71,7 @@ Strategy = Literal[
     "unguarded_release",
     "stuck_sold_out",
     "stale_expiry",
+    "scattered_buckets",
 ]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """How a shop may keep its stock, in the order of the documents."""

@@ -16,6 +16,7 @@ from doorbuster_shop.store.strategies.optimistic import Optimistic
 from doorbuster_shop.store.strategies.prededuct import Prededuct
 from doorbuster_shop.store.strategies.prededuct_without_return import PredeductWithoutReturn
 from doorbuster_shop.store.strategies.row_lock import RowLock
+from doorbuster_shop.store.strategies.scattered_buckets import ScatteredBuckets
 from doorbuster_shop.store.strategies.stale_expiry import StaleExpiry
 from doorbuster_shop.store.strategies.stuck_sold_out import StuckSoldOut
 from doorbuster_shop.store.strategies.unguarded_release import UnguardedRelease
@@ -30,6 +31,7 @@ _PLAIN: Final = (
     UnguardedRelease,
     StuckSoldOut,
     StaleExpiry,
+    ScatteredBuckets,
 )
 _COUNTING: Final = (Prededuct, PredeductWithoutReturn)
 

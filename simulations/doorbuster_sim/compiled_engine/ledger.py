@@ -27,6 +27,7 @@ from doorbuster_sim.strategies import (
     CONDITIONAL_UPDATE,
     OPTIMISTIC,
     PREDEDUCT,
+    SCATTERED_BUCKETS,
     STALE_EXPIRY,
     STUCK_SOLD_OUT,
     UNGUARDED_RELEASE,
@@ -146,8 +147,8 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
             return _TOO_FEW
         _move(world, item, check_then_write.written_level(seen, units) - level, units, 0)
         return 0
-    if strategy == BUCKETS:
-        return _take_from_bucket(world, visit)
+    if strategy in (BUCKETS, SCATTERED_BUCKETS):
+        return _take_from_bucket(model, world, visit)
     if strategy == OPTIMISTIC and optimistic.is_overtaken(seen, stock["version"]):
         return _AGAIN
     if strategy == STUCK_SOLD_OUT and not stuck_sold_out.has_enough(
@@ -162,11 +163,14 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
 
 
 @compilable
-def _take_from_bucket(world: Record, visit: int) -> int:
+def _take_from_bucket(model: Record, world: Record, visit: int) -> int:
     """Look around from one's own bucket on."""
     buyer = visit_at(world, visit)
     units, levels = buyer["quantity"], buckets_of(world, buyer["item"])
-    bucket = buckets.bucket_with(levels, buckets.own_bucket(buyer["account"]), units)
+    own = buckets.own_bucket(buyer["account"])
+    bucket = buckets.bucket_with(levels, own, units)
+    if bucket == buckets.NO_BUCKET and model["strategy"] == BUCKETS:
+        bucket = buckets.gather(levels, own, units)
     if bucket == buckets.NO_BUCKET:
         return _TOO_FEW
     levels[bucket] -= units
@@ -184,8 +188,8 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
     if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
         return False
     bucket = 0
-    if model["strategy"] == BUCKETS:
-        bucket = _take_from_bucket(world, visit)
+    if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
+        bucket = _take_from_bucket(model, world, visit)
     elif conditional_update.has_enough(stock["available"], units):
         _move(world, entry["item"], -units, units, 0)
         # The database decides; the counter, which the next sweep puts right, follows.
@@ -274,7 +278,7 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
     entry["state"] = RELEASED
     entry["released_ns"] = world["now_ns"]
     change_holding(world, entry["visit"], -entry["units"])
-    if model["strategy"] == BUCKETS:
+    if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
         buckets_of(world, entry["item"])[entry["bucket"]] += units
     elif model["strategy"] == PREDEDUCT:
         item_at(world, entry["item"])["counter"] += units

@@ -156,6 +156,8 @@ class PredeductWithoutReturn(Prededuct):
 class Buckets(ConditionalUpdate):
     """All units of a wish come from one of several rows."""
 
+    gathers = True
+
     def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
         """Look around from one's own bucket on."""
         del seen
@@ -165,6 +167,8 @@ class Buckets(ConditionalUpdate):
         """Likewise."""
         own = plain(buckets.own_bucket)(account)
         bucket = plain(buckets.bucket_with)(stock.buckets, own, units)
+        if bucket == buckets.NO_BUCKET and self.gathers:
+            bucket = plain(buckets.gather)(stock.buckets, own, units)
         if bucket == buckets.NO_BUCKET:
             return TOO_FEW
         stock.buckets[bucket] -= units
@@ -175,6 +179,12 @@ class Buckets(ConditionalUpdate):
         """To the bucket that they came from."""
         stock.buckets[order.bucket] += order.units
         assert sum(stock.buckets) == stock.available
+
+
+class ScatteredBuckets(Buckets):
+    """Nobody gathers units."""
+
+    gathers = False
 
 
 class StuckSoldOut(ConditionalUpdate):
@@ -200,6 +210,7 @@ _KEEPINGS: dict[Strategy, type[ConditionalUpdate]] = {
     "unguarded_release": ConditionalUpdate,
     "stuck_sold_out": StuckSoldOut,
     "stale_expiry": ConditionalUpdate,
+    "scattered_buckets": ScatteredBuckets,
 }
 
 

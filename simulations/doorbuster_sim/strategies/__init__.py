@@ -20,6 +20,7 @@ from doorbuster.scenario.shop import STRATEGIES, Strategy
     UNGUARDED_RELEASE,
     STUCK_SOLD_OUT,
     STALE_EXPIRY,
+    SCATTERED_BUCKETS,
 ) = range(len(STRATEGIES))
 """The strategies as compiled code knows them, in the order of STRATEGIES."""
 
@@ -44,6 +45,7 @@ __all__ = [
     "PREDEDUCT",
     "PREDEDUCT_WITHOUT_RETURN",
     "ROW_LOCK",
+    "SCATTERED_BUCKETS",
     "STALE_EXPIRY",
     "STUCK_SOLD_OUT",
     "UNGUARDED_RELEASE",

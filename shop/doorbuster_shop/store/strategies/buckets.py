@@ -28,6 +28,8 @@ class Buckets(ConditionalUpdate):
 
     name: ClassVar[str] = "buckets"
     bucket_count: ClassVar[int] = BUCKET_COUNT
+    gathers: ClassVar[bool] = True
+    """Whether units of several buckets make one order."""
 
     async def reserve(
         self, store: Store, wish: Wish, now_s: float, lock_time_s: float
@@ -41,7 +43,7 @@ class Buckets(ConditionalUpdate):
         if told is not Refusal.SOLD_OUT:
             return told
         async with store.transaction() as session:
-            return await reservations.reserve(session, wish, now_s, lock_time_s, _take_anywhere)
+            return await reservations.reserve(session, wish, now_s, lock_time_s, self.take_again)
 
     async def take(self, session: Session, wish: Wish) -> int | Refusal:
         """Units of one's own bucket."""
@@ -50,34 +52,33 @@ class Buckets(ConditionalUpdate):
         return own if is_taken else Refusal.SOLD_OUT
 
     async def take_again(self, session: Session, wish: Wish) -> int | Refusal:
-        """Units of any bucket."""
-        return await _take_anywhere(session, wish)
+        """Units of the next bucket, or of several when only all together have enough.
+
+        All buckets are locked, always in the same order, so that no two buyers wait in a circle.
+        """
+        seen: dict[int, int] = dict(await session.all(_LEVELS, (wish.sku,)))
+        if not self._have_enough(seen, wish):
+            return Refusal.SOLD_OUT
+        levels: dict[int, int] = dict(await session.all(f"{_LEVELS} FOR UPDATE", (wish.sku,)))
+        if not self._have_enough(levels, wish):
+            return Refusal.SOLD_OUT
+        own = _own_bucket(wish)
+        around = [(own + step) % BUCKET_COUNT for step in range(BUCKET_COUNT)]
+        chosen = next((bucket for bucket in around if levels[bucket] >= wish.quantity), None)
+        if chosen is None:
+            chosen = own
+            await _gather(session, wish, levels, around)
+        is_locked = await lock_units(session, wish.sku, chosen, wish.quantity)
+        assert is_locked
+        return chosen
+
+    def _have_enough(self, levels: dict[int, int], wish: Wish) -> bool:
+        found = sum(levels.values()) if self.gathers else max(levels.values())
+        return found >= wish.quantity
 
 
 def _own_bucket(wish: Wish) -> int:
     return zlib.crc32(wish.account.encode()) % BUCKET_COUNT
-
-
-async def _take_anywhere(session: Session, wish: Wish) -> int | Refusal:
-    """Units of the next bucket, or of several when only all together have enough.
-
-    All buckets are locked, always in the same order, so that no two buyers wait in a circle.
-    """
-    seen = await session.all(_LEVELS, (wish.sku,))
-    if sum(units for _, units in seen) < wish.quantity:
-        return Refusal.SOLD_OUT
-    levels: dict[int, int] = dict(await session.all(f"{_LEVELS} FOR UPDATE", (wish.sku,)))
-    if sum(levels.values()) < wish.quantity:
-        return Refusal.SOLD_OUT
-    own = _own_bucket(wish)
-    around = [(own + step) % BUCKET_COUNT for step in range(BUCKET_COUNT)]
-    chosen = next((bucket for bucket in around if levels[bucket] >= wish.quantity), None)
-    if chosen is None:
-        chosen = own
-        await _gather(session, wish, levels, around)
-    is_locked = await lock_units(session, wish.sku, chosen, wish.quantity)
-    assert is_locked
-    return chosen
 
 
 async def _gather(session: Session, wish: Wish, levels: dict[int, int], around: list[int]) -> None:
