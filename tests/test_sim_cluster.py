@@ -117,10 +117,10 @@ def test_ctrl_c_keeps_the_finished_sales_of_a_cluster(tmp_path: Path, cluster: A
     )  # fmt: skip
     started = time.monotonic()
     while not any(p.stat().st_size for p in tmp_path.glob("demo/2*/spool/sales.jsonl")):
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 300
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == exit_codes.INTERRUPTED
     assert "Traceback" not in err
     folder = RunFolder.open((tmp_path / "demo" / "latest").resolve())
