@@ -1,10 +1,11 @@
-"""The pictures of money that a buyer loses: what the provider took, order by order."""
+"""The pictures of money that a buyer loses, or the shop: order by order."""
 
 from __future__ import annotations
 
 import numpy as np
 from picture_panels import BLUE, GREY, ORANGE, RED, SKY, figure, finish, offenders
 
+from doorbuster.detectors.failures import DETECTORS
 from doorbuster.detectors.sale import SaleBooks
 
 
@@ -56,3 +57,30 @@ def double_charge(sale: SaleBooks) -> None:
     timeout_s = sale.scenario.payments.timeout
     finish(axes, 3.4, f"No answer for {timeout_s:g} s, a second charge: both take the money")
     axes.legend(loc="upper right")
+
+
+def coupon_overuse(sale: SaleBooks) -> None:
+    """Orders that carry the coupon, and what the shop can have counted."""
+    coupon = sale.scenario.shop.coupon
+    assert coupon is not None
+    until_s = 0.6
+    (axes,) = figure()
+    carrying = sale.orders.discount_cents > 0
+    at_s = np.sort(sale.orders.reserved_s[carrying])
+    carried = np.arange(1, len(at_s) + 1)
+    times_s = np.concatenate([[0.0], at_s, [until_s]])
+    held = np.concatenate([[0], carried, [len(at_s)]])
+    axes.step(times_s, held, where="post", color=BLUE, label="orders with the coupon")
+    over = np.maximum(held, coupon.limit)
+    axes.fill_between(times_s, over, coupon.limit, step="post", color=RED, alpha=0.35, lw=0)
+    axes.axhline(coupon.limit, color=GREY, ls="--", lw=1)
+    axes.annotate("limit: what the shop's own count never exceeds", (0.33, coupon.limit + 1))
+    first = DETECTORS["coupon_overuse"](sale).evidence[0]
+    axes.annotate(
+        f"order {first['order_id']} at {first['at_s']:.2f} s:\nthe first too many",
+        (first["at_s"], first["redemptions"]),
+        (first["at_s"] + 0.1, 8),
+        arrowprops={"arrowstyle": "->", "color": GREY},
+    )
+    axes.set_ylabel("orders")
+    finish(axes, until_s, f"A coupon for {coupon.limit} orders, and {len(at_s)} carry it")

@@ -20,7 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from picture_money import double_charge, paid_and_lost
+from picture_money import coupon_overuse, double_charge, paid_and_lost
 from picture_panels import (
     BLUE,
     GREEN,
@@ -380,6 +380,7 @@ FAILURES: dict[str, Callable[[SaleBooks], None]] = {
     "repeated_callback": repeated_callback,
     "stock_drift": drift,
     "limit_bypass": limit_bypass,
+    "coupon_overuse": coupon_overuse,
     "late_release": late_release,
     "release_stampede": release_stampede,
     "hot_row": hot_row,

@@ -38,6 +38,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_money(whole, sale),
         *_books(whole, sale),
         *_books_and_audit(sale),
+        *_coupon(whole, sale),
         *_stations(whole, sale),
     ]
 
@@ -160,7 +161,8 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         share = plain(draw)(seed, visitor, int(Purpose.RELEASE_JITTER), attempt)
         if expires != reserved + lock_ns + int(share * jitter_ns):
             yield f"a lock of another length: {order}"
-        if order["amount_cents"] != prices[order["sku"]] * order["quantity"]:
+        list_cents = prices[order["sku"]] * order["quantity"]
+        if order["amount_cents"] != list_cents - order["discount_cents"]:
             yield f"another price: {order}"
         if released is not None and state != "cancelled" and released < expires:
             yield f"released before its time: {order}"
@@ -207,6 +209,60 @@ def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:
         counts = held[item.sku, "locked"], held[item.sku, "sold"]
         if (item.locked_units, item.sold_units) != counts:
             yield f"the orders hold {counts}, the audit says {item}"
+
+
+def _coupon(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """The coupon is for who brings it, for so many orders at once, and for nobody less."""
+    coupon = whole.scenario.shop.coupon
+    orders, audit = sale.orders.to_pylist(), sale.audit
+    told = audit.coupon_limit, audit.coupon_redemptions, audit.discount_cents
+    if coupon is None:
+        if told != (None, None, None) or any(order["discount_cents"] for order in orders):
+            yield f"a coupon that the shop does not have: {told}"
+        return
+    personas = list(whole.scenario.crowd.personas.values())
+    carrying = [order for order in orders if order["discount_cents"]]
+    held = sum(order["state"] in {"locked", "sold"} for order in carrying)
+    cents = sum(order["discount_cents"] for order in carrying if order["state"] == "sold")
+    if told != (coupon.limit, held, cents):
+        yield f"the audit says {told} of the coupon, the orders {(coupon.limit, held, cents)}"
+    for order in orders:
+        visitor = int(order["order_id"].split("-")[0])
+        fraction = personas[int(whole.plan.persona[visitor])].coupon_fraction
+        brings = plain(draw)(whole.seed, visitor, int(Purpose.COUPON), 0) < fraction
+        if order["discount_cents"] not in ({0, coupon.off_cents} if brings else {0}):
+            yield f"another discount: {order}"
+        if coupon.redeem == "check_then_write":
+            continue
+        others = [other for other in carrying if other is not order]
+        own = [other for other in others if other["account"] == order["account"]]
+        for bought_ns in {ns(order["reserved_s"]), ns(order["sold_s"])} - {None}:
+            assert bought_ns is not None
+            least = [sum(_carries_at(o, bought_ns) for o in some) for some in (others, own)]
+            if order["discount_cents"] and (
+                least[0] >= coupon.limit or least[1] >= coupon.per_account
+            ):
+                yield f"a coupon too many: {order}"
+            most = [
+                sum(_carries_at(o, bought_ns, is_closed=True) for o in some)
+                for some in (others, own)
+            ]
+            is_left = most[0] < coupon.limit and most[1] < coupon.per_account
+            is_new = bought_ns == ns(order["reserved_s"])
+            if brings and is_new and not order["discount_cents"] and is_left:
+                yield f"a coupon that nobody carries was refused: {order}"
+
+
+def _carries_at(order: dict[str, Any], at_ns: int, *, is_closed: bool = False) -> bool:
+    """Whether an order with a coupon carries it at a moment; is_closed: at both its ends, too."""
+    reserved, released, sold = (ns(order[f"{what}_s"]) for what in ("reserved", "released", "sold"))
+    assert reserved is not None
+    spans = [(reserved, released)]
+    if released is not None and sold is not None:
+        spans.append((sold, None))  # Bought again.
+    if is_closed:
+        return any(a <= at_ns and (b is None or at_ns <= b) for a, b in spans)
+    return any(a < at_ns and (b is None or at_ns < b) for a, b in spans)
 
 
 def _stations(whole: Whole, sale: SimulatedSale) -> Iterator[str]:

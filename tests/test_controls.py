@@ -15,27 +15,34 @@ from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
+    BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
+    Shop,
 )
 
 BROKEN = BROKEN_STRATEGIES | BROKEN_LATE_PAYMENTS | BROKEN_UNANSWERED_CHARGES
+BROKEN_COUPONS = {f"redeem_{way}" for way in BROKEN_REDEEMS}
 
 
 def test_every_way_is_tried_once() -> None:
     """The first policies of each kind are those that every strategy is tried with."""
-    assert list(run.CONTROLS) == [*STRATEGIES, *LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
-    assert {word for word, control in run.CONTROLS.items() if control.is_broken} == BROKEN
+    coupons = [f"redeem_{way}" for way in REDEEMS]
+    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
+    assert list(run.CONTROLS) == [*STRATEGIES, *policies, *coupons]
+    broken = {word for word, control in run.CONTROLS.items() if control.is_broken}
+    assert broken == BROKEN | BROKEN_COUPONS
 
 
 def test_every_broken_way_has_a_failure_to_show() -> None:
     for control in run.CONTROLS.values():
         assert bool(control.must_be_found) == control.is_broken
         assert control.must_be_found <= DETECTORS.keys()
-    assert run.MUST_BE_FOUND.keys() == BROKEN
+    assert run.MUST_BE_FOUND.keys() == BROKEN | BROKEN_COUPONS
 
 
 @pytest.mark.parametrize("word", run.CONTROLS)
@@ -45,11 +52,16 @@ def test_its_scenario_is_a_good_one(word: str, tmp_path: Path) -> None:
         for faults in control.faults(store):
             read_scenario(run.written(control, tmp_path, faults))
     scenario = read_scenario(run.written(control, tmp_path, [])).scenario
-    assert getattr(scenario.shop, control.field) == control.value
     assert scenario.name == control.run_name
-    others = run.CONTROLS.keys() - {word}
-    shown = {scenario.shop.strategy, scenario.shop.late_payment, scenario.shop.unanswered_charge}
-    assert not shown & others - {STRATEGIES[0]}
+    shown = words_of(scenario.shop)
+    assert word in shown
+    assert not shown & (run.CONTROLS.keys() - {word}) - {STRATEGIES[0]}
+
+
+def words_of(shop: Shop) -> set[str]:
+    """The controls that a shop is, by their words."""
+    words: set[str] = {shop.strategy, shop.late_payment, shop.unanswered_charge}
+    return words if shop.coupon is None else {*words, f"redeem_{shop.coupon.redeem}"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +90,8 @@ def test_what_counts_as_a_hit(word: str, found: dict[str, str], is_good: bool) -
         ("refund", set()),
         ("recheck_stock", set()),
         ("query_before_cancel", set()),
+        ("redeem_check_then_write", {"coupon_limit"}),
+        ("redeem_conditional_update", set()),
     ],
 )
 def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:

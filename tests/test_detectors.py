@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -27,7 +27,7 @@ def order(name: str, reserved_s: float, **changed: Any) -> dict[str, Any]:
     """A lock of one console for five seconds."""
     return {
         "replication": 0, "order_id": name, "account": name, "sku": "console", "quantity": 1,
-        "amount_cents": 49_900, "state": "locked", "reserved_s": reserved_s,
+        "amount_cents": 49_900, "discount_cents": 0, "state": "locked", "reserved_s": reserved_s,
         "expires_s": reserved_s + 5, "released_s": None, "sold_s": None, **changed,
     }  # fmt: skip
 
@@ -40,6 +40,13 @@ def lapsed(name: str, reserved_s: float, **changed: Any) -> dict[str, Any]:
     return order(
         name, reserved_s, **{"state": "released", "released_s": reserved_s + 5.5, **changed}
     )
+
+
+def with_coupon(
+    name: str, reserved_s: float, kind: Callable[..., dict[str, Any]] = order, **changed: Any
+) -> dict[str, Any]:
+    """An order of some kind that costs 30 less."""
+    return kind(name, reserved_s, **{"amount_cents": 46_900, "discount_cents": 3_000, **changed})
 
 
 def charge(name: str, order_id: str, asked_s: float, **changed: Any) -> dict[str, Any]:
@@ -80,9 +87,10 @@ def shelf(available: int, sold_units: int = 0) -> Audit:
 
 @pytest.fixture
 def scenario(written_scenario: dict[str, Any]) -> Scenario:
-    """Two consoles, locked for five seconds, swept every second."""
+    """Two consoles, locked for five seconds, swept every second; a coupon for two orders."""
     written = deepcopy(written_scenario)
     written["shop"]["items"] = [{"sku": "console", "stock": 2, "price": 499}]
+    written["shop"]["coupon"] = {"limit": 2, "off": 30}
     return Scenario.model_validate(written)
 
 
@@ -349,6 +357,53 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
         "limit_bypass",
         "one after the other",
         {"orders": [lapsed("a", 1, account="5"), order("b", 7, account="5")]},
+        None,
+    ),
+    (
+        "coupon_overuse",
+        "three at once where two may be",
+        {"orders": [with_coupon("a", 1), with_coupon("b", 2, paid), with_coupon("c", 3)]},
+        {"order_id": "c", "at_s": 3.0, "redemptions": 3, "limit": 2},
+    ),
+    (
+        "coupon_overuse",
+        "one of them has lapsed before, and one is without it",
+        {
+            "orders": [
+                with_coupon("a", 1, lapsed),
+                with_coupon("b", 2, paid),
+                order("c", 3),
+                with_coupon("d", 6.5),
+            ]
+        },
+        None,
+    ),
+    (
+        "coupon_overuse",
+        "two of one account where one may be",
+        {
+            "orders": [
+                with_coupon("a", 1, paid, account="5"),
+                with_coupon("b", 2, account="5"),
+            ]
+        },
+        {
+            "account": "5",
+            "at_s": 2.0,
+            "redemptions": 2,
+            "limit": 1,
+            "order_ids": ["a", "b"],
+        },
+    ),
+    (
+        "coupon_overuse",
+        "two of one account, one after the other",
+        {
+            "orders": [
+                with_coupon("a", 1, lapsed, account="5"),
+                with_coupon("b", 7, account="5"),
+            ]
+        },
         None,
     ),
     (

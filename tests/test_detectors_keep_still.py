@@ -20,6 +20,7 @@ from doorbuster.measures.fault_times import FaultTime
 from doorbuster.plan import fault_spans
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
+    BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
@@ -38,6 +39,7 @@ def is_broken(shop: Shop) -> bool:
         shop.strategy in BROKEN_STRATEGIES
         or shop.late_payment in BROKEN_LATE_PAYMENTS
         or shop.unanswered_charge in BROKEN_UNANSWERED_CHARGES
+        or (shop.coupon is not None and shop.coupon.redeem in BROKEN_REDEEMS)
     )
 
 

@@ -37,6 +37,7 @@ CURES: dict[str, dict[str, Any]] = {
     "repeated_callback": {"shop.strategy": "conditional_update"},
     "stock_drift": {"shop.strategy": "conditional_update"},
     "limit_bypass": {"shop.strategy": "conditional_update"},
+    "coupon_overuse": {"shop.coupon.redeem": "conditional_update"},
     "late_release": {"shop.release_sweep": "100ms"},
     "release_stampede": {"shop.strategy": "prededuct", f"{STOCK_ROW}.queue_limit": 100},
     "hot_row": {"shop.strategy": "buckets", f"{STOCK_ROW}.servers": 8},

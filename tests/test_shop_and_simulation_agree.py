@@ -22,12 +22,14 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from tests.shop_stores import Kept
 
+from doorbuster.behaviour import behaviour_of
 from doorbuster.compiling import plain
 from doorbuster.plan import Plan, Timetable
 from doorbuster.plan.casting import POOL_BASE
 from doorbuster.provider import CHARGED_AGAIN, provider_answer, provider_of
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
+from doorbuster.visitor import brings_coupon
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
@@ -68,6 +70,7 @@ PERSONAS = st.fixed_dictionaries(
         "retry_other_fraction": st.just(0.0),
         "poll_gap": SHORT,
         "poll_limit": st.integers(0, 3),
+        "coupon_fraction": FRACTIONS,
     }
 )
 VISITORS = st.tuples(
@@ -93,11 +96,19 @@ CHANCES = st.fixed_dictionaries(
         "late_payment": st.sampled_from(("hold", *LATE_PAYMENTS)),
         "unanswered_charge": st.sampled_from(UNANSWERED_CHARGES),
         "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
+        "coupon": st.none()
+        | st.fixed_dictionaries(
+            {
+                "limit": st.integers(0, 4),
+                "off": st.sampled_from([0.01, 3.00]),
+                "per_account": st.integers(1, 2),
+            }
+        ),
     }
 )
 
 
-ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter")
+ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter", "coupon")
 
 
 def scenario_of(build: Build, chance: Record) -> Scenario:
@@ -228,6 +239,7 @@ class Replay:
         self.jitter_ns, self.seed = nanoseconds(scenario.shop.release_jitter), seed
         self.timeout_ns = nanoseconds(scenario.payments.timeout)
         self.provider = provider_of(scenario.payments, seed)
+        self.behaviour = behaviour_of(scenario, seed)
         self.replies: dict[tuple[int, int], tuple[int, str]] = {}
         """By visitor and number: when the shop answered, and what."""
         self.captures: list[tuple[str, int]] = []
@@ -288,7 +300,10 @@ class Replay:
         span_ns = plain(lock_span_ns)(
             self.lock_ns, self.jitter_ns, self.seed, sent.visitor, sent.reserving_attempt
         )
-        got = self.shop.reserve(Wish(key, self.sku(sent), account, units), now_ns, span_ns)
+        persona = int(self.plan.persona[sent.visitor])
+        is_brought = plain(brings_coupon)(self.behaviour, sent.visitor, persona)
+        wish = Wish(key, self.sku(sent), account, units)
+        got = self.shop.reserve(wish, now_ns, span_ns, brings_coupon=is_brought)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id
@@ -398,6 +413,7 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
         (
             *(None if row[name] is None else round(row[name] * scale) for name in names),
             *(row[name] for name in ("account", "sku", "quantity", "state")),
+            *(row[name] for name in ("amount_cents", "discount_cents")),
         )
         for row in rows
     )
@@ -426,6 +442,7 @@ def test_the_same_events_have_the_same_answers(
             assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
             event(f"{one.step} {row['reply']}")
             event(f"{chance['late_payment']}: {one.step} {row['reply']}")
+        event(f"orders with the coupon: {sale.audit.coupon_redemptions}")
         event(f"{scenario.shop.unanswered_charge}: {bool(sale.audit.orders_captured_twice)}")
         readings = sale.stock.to_pylist()
         assert replay.levels == [

@@ -159,7 +159,7 @@ def test_looking_reserving_paying(buyer: Buyer) -> None:
     reservation = buyer.reserve(1)
     assert reservation.status_code == 201
     told = reservation.json()
-    assert told.keys() == {"reservation_id", "amount_cents", "expires_in_s"}
+    assert told.keys() == {"reservation_id", "amount_cents", "discount_cents", "expires_in_s"}
     assert told["amount_cents"] == 49_900
     assert told["expires_in_s"] == pytest.approx(LOCK_S, abs=1e-6)
     assert buyer.stock() == (19, 1, 0)

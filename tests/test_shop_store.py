@@ -229,7 +229,7 @@ def test_a_database_outlives_its_connection(tmp_path: Path) -> None:
         on_file(path, TERMS, "row_lock")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(DatabaseError, match=r"got 99.*allowed 2"):
+    with pytest.raises(DatabaseError, match=r"got 99.*allowed 3"):
         on_file(path, TERMS)
 
 

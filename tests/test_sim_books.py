@@ -51,6 +51,7 @@ def test_one_purchase_is_one_order_and_one_charge(small_scenario: Build, engine:
             "sku": "console",
             "quantity": 2,
             "amount_cents": 1400,
+            "discount_cents": 0,
             "state": "sold",
             "reserved_s": 0.033,
             "expires_s": 3600.033,

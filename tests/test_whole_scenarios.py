@@ -23,6 +23,7 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     LATE_PAYMENTS,
+    REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
 )
@@ -31,6 +32,7 @@ from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import LONGEST_S, NANOSECONDS
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Change
+from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
 from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
@@ -102,14 +104,15 @@ FAULT_NAMES = (
 
 SELDOM = {
     *("a refunded charge", "a late payment for units that others had bought"),
+    "a coupon bought again",
     "a late charge that was decided unheard",
     "a late charge closed before it was asked for again",
     *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
     *("FAULT_BEGINS with PROVIDER_ANSWER", "CANCEL ERROR"),
 }
 """Corners that not every few hundred sales come to; each engine is held to them by hand, in
-tests/test_sim_strategies.py, tests/test_sim_late_payment.py, tests/test_sim_faults.py and
-tests/test_sim_late_payment_faults.py.
+tests/test_sim_strategies.py, tests/test_sim_late_payment.py, tests/test_sim_faults.py,
+tests/test_sim_late_payment_faults.py and tests/test_coupons.py.
 """
 
 CORNERS = {
@@ -160,6 +163,12 @@ CORNERS = {
     "a second charge after the first",
     "two charges declined",
     "a second charge cut off",
+    *(f"coupon counted by {way}" for way in REDEEMS),
+    "a coupon that was used up",
+    "a coupon that its account had used",
+    "a coupon given back",
+    "a coupon redeemed after it was given back",
+    "a coupon redeemed too often",
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
@@ -246,6 +255,14 @@ class Watch:
             if ledger._late_payment == "query_before_cancel":
                 self.seen.add("a late charge that could not be asked about")
 
+    def redeem(self, book: CouponBook, account: int, seen: int) -> None:
+        """An order that has its units is about to ask for the coupon."""
+        del seen
+        if book._redeemed >= book._limit:
+            self.seen.add("a coupon that was used up")
+        elif book._uses[account] >= book._per_account:
+            self.seen.add("a coupon that its account had used")
+
     def simultaneous(self, end_ns: float) -> set[str]:
         """Every two kinds of events that met in one nanosecond."""
         found = set()
@@ -294,6 +311,7 @@ def watching() -> Iterator[Watch]:
             return is_asked
 
         patch.setattr(SimulatedShop, "_ask_again", watched_ask_again)
+        patch.setattr(CouponBook, "redeem", before(watch.redeem, CouponBook.redeem))
         yield watch
 
 
@@ -378,6 +396,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             **in_late_payments(whole, sale),
             f"unanswered charge: {whole.scenario.shop.unanswered_charge}": True,
             **in_second_charges(sale),
+            **in_coupons(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -432,6 +451,25 @@ def in_second_charges(sale: SimulatedSale) -> dict[str, bool]:
         "a second charge after the first": any(b["decided_s"] > a["decided_s"] for a, b in decided),
         "two charges declined": any(a["state"] == b["state"] == "declined" for a, b in decided),
         "a second charge cut off": any(b["state"] == "processing" for _, b in pairs),
+    }
+
+
+def in_coupons(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """How the coupon was counted, and what became of orders with it."""
+    coupon = whole.scenario.shop.coupon
+    if coupon is None:
+        return {}
+    carrying = [order for order in sale.orders.to_pylist() if order["discount_cents"]]
+    back_s = [o["released_s"] for o in carrying if o["released_s"] is not None]
+    return {
+        f"coupon counted by {coupon.redeem}": True,
+        "a coupon given back": bool(back_s),
+        "a coupon redeemed after it was given back": len(carrying) > coupon.limit
+        and any(o["reserved_s"] >= min(back_s, default=np.inf) for o in carrying),
+        "a coupon redeemed too often": (sale.audit.coupon_redemptions or 0) > coupon.limit,
+        "a coupon bought again": any(
+            o["state"] == "sold" and o["released_s"] is not None for o in carrying
+        ),
     }
 
 

@@ -21,9 +21,11 @@ from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import (
+    BROKEN_LATE_PAYMENTS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
     Strategy,
@@ -440,6 +442,28 @@ def _cancels(pen: _Pen, draft: Mapping) -> None:
         draft["service"]["cancel"] = [{"station": station, "time": pen.time()}]
 
 
+def _coupon(pen: _Pen, draft: Mapping) -> None:
+    """A coupon in half of the sales; counted wrongly only where nothing else is broken."""
+    pen.new_page()
+    shop = draft["shop"]
+    if not pen.pick((False, True)):
+        return
+    for item in shop["items"]:
+        item["price"] = item["price"] or 3
+    is_broken = (
+        shop.get("late_payment") in BROKEN_LATE_PAYMENTS
+        or shop.get("unanswered_charge") in BROKEN_UNANSWERED_CHARGES
+    )
+    shop["coupon"] = {
+        "limit": pen.pick((2, 1, 3, 0, 8, 1000)),
+        "off": pen.pick((0.01, 0.99, min(item["price"] for item in shop["items"]))),
+        "per_account": pen.pick((1, 2)),
+        "redeem": REDEEMS[0] if is_broken else pen.pick((REDEEMS[0], REDEEMS[0], *REDEEMS)),
+    }
+    for persona in draft["crowd"]["personas"].values():
+        persona["coupon_fraction"] = pen.pick((1.0, 0.5, 1.0, 0.0))
+
+
 FAULTS = (
     "kill_worker",
     "kill_shop",
@@ -579,6 +603,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
     if shop["strategy"] not in BROKEN_STRATEGIES:
         _cancels(pen, draft)
+        _coupon(pen, draft)
     return draft
 
 

@@ -43,6 +43,7 @@ PERSONA_DTYPE = np.dtype(
         ("retry_other_fraction", "f8"),
         ("poll_gap", "i8"),
         ("poll_limit", "i8"),
+        ("coupon_fraction", "f8"),
     ]
 )
 """One row a persona. Integer fields named like a time are rows of the distribution tables."""
@@ -106,7 +107,7 @@ _PAY_INTENT, _PAY_TIME, _PAY_RETRY = (
     int(Purpose.PAY_RETRY),
 )
 _PAY_OTHER_CHANNEL, _POLL_GAP = int(Purpose.PAY_OTHER_CHANNEL), int(Purpose.POLL_GAP)
-_CANCEL_INTENT = int(Purpose.CANCEL_INTENT)
+_CANCEL_INTENT, _COUPON = int(Purpose.CANCEL_INTENT), int(Purpose.COUPON)
 
 Step = tuple[VisitState, int, float]
 """The visitor's new state, its next action, and the wait before it in seconds."""
@@ -116,6 +117,13 @@ Step = tuple[VisitState, int, float]
 def first_step(channel: int) -> Step:
     """A visitor arrives and opens the product page at once."""
     return VisitState(_BROWSE, 0, 0, 0, 0, 0, 0, channel, _UNDECIDED), _BROWSE, 0.0
+
+
+@inlined
+def brings_coupon(behaviour: Behaviour, visitor: int, persona: int) -> bool:
+    """Whether every reservation of a visitor asks for the shop's coupon."""
+    fraction = behaviour.personas[persona]["coupon_fraction"]
+    return bool(fraction > 0 and draw(behaviour.seed, visitor, _COUPON, 0) < fraction)
 
 
 @inlined

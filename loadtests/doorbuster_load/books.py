@@ -33,6 +33,7 @@ class OrderRow(_Row):
     sku: str
     quantity: int
     amount_cents: int
+    discount_cents: int = 0
     state: Literal["locked", "sold", "released", "cancelled", "refunded"]
     reserved_s: float
     expires_s: float

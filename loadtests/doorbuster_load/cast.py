@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from doorbuster import __version__
+from doorbuster.behaviour import behaviour_of
+from doorbuster.visitor import brings_coupon
 from doorbuster.vocabulary import Action
 from doorbuster_load.profile.credentials import read_credentials, rows_of_visitors
 from doorbuster_load.profile.templates import MissingVariableError, Variables, text_template
@@ -32,6 +34,7 @@ class Cast:
         self._header_templates = [
             (name, text_template(value)) for name, value in {**headers, **profile.headers}.items()
         ]
+        self._behaviour = behaviour_of(sale.scenario, sale.spec.settings.seed)
         self._generate = profile.visitor.generate
         self._rows: list[dict[str, str]] = []
         credentials = profile.visitor.credentials
@@ -67,12 +70,20 @@ class Cast:
             "sku": names.skus[plan.item[visitor]],
             "quantity": int(plan.quantity[visitor]),
             "channel": names.channels[plan.channel[visitor]],
+            "coupon": self.brings_coupon(visitor),
         }
         for name, kind in self._generate.items():
             variables[name] = _GENERATORS[kind](self._identity(visitor, name))
         if self._rows:
             variables.update(self._rows[self._row_of[visitor]])
         return variables
+
+    def brings_coupon(self, visitor: int) -> bool:
+        """Whether a visitor brings the coupon of the sale, if there is one."""
+        if self._sale.scenario.shop.coupon is None:
+            return False
+        persona = int(self._sale.plan.persona[visitor])
+        return brings_coupon(self._behaviour, visitor, persona)
 
     def headers_of(self, variables: Variables) -> dict[str, str]:
         """Headers of every request; one whose variables are not known yet is left out."""

@@ -10,7 +10,7 @@ from gevent import GreenletExit, sleep
 
 from doorbuster.behaviour import behaviour_of
 from doorbuster.deciding import decision_of
-from doorbuster.visitor import VisitState, first_step, next_step
+from doorbuster.visitor import VisitState, brings_coupon, first_step, next_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_load.cast import Cast
 from doorbuster_load.performing import Performer, StepResult
@@ -248,6 +248,7 @@ def _logical_attempt(state: VisitState, action: int) -> int:
 
 def warm_up(stage: Stage) -> None:
     """Call the compiled functions once, with the types of the run, so that none compiles in it."""
+    brings_coupon(stage.behaviour, 0, 0)
     state, _, _ = first_step(0)
     for reply in Reply:
         next_step(stage.behaviour, 0, 0, state, int(reply), 0.5)

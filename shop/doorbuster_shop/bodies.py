@@ -23,6 +23,8 @@ class ReservationRequest(Body):
     quantity: Annotated[int, Field(ge=1, le=1_000)] = 1
     account: Text | Annotated[int, Field(ge=0, lt=2**63)]
     """Who buys, as a name or a number. The purchase limit counts per account."""
+    coupon: bool = False
+    """Whether the buyer brings the coupon of the sale. One that is used up is no refusal."""
 
 
 class PaymentRequest(Body):
@@ -62,6 +64,8 @@ class ReservationReply(Body):
     reservation_id: str
     amount_cents: Count
     """What is to be paid."""
+    discount_cents: Count
+    """What the coupon has taken off; 0 without one, or when it is used up."""
     expires_in_s: Annotated[float, Field(ge=0)]
     """Time left to begin a payment; 0 when it is over."""
 
@@ -97,6 +101,8 @@ class OrderReply(Body):
     sku: str
     quantity: Count
     amount_cents: Count
+    discount_cents: Count
+    """What the coupon has taken off."""
     state: Literal["locked", "sold", "released", "cancelled"]
     reserved_s: float
     expires_s: float

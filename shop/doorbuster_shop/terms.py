@@ -21,6 +21,16 @@ class ItemTerms:
 
 
 @dataclass(frozen=True)
+class CouponTerms:
+    """The coupon as it stands in the scenario."""
+
+    limit: int
+    off_cents: int
+    per_account: int
+    redeem: str
+
+
+@dataclass(frozen=True)
 class Terms:
     """The terms of one sale. Times in seconds."""
 
@@ -36,6 +46,7 @@ class Terms:
     unanswered_charge: str = "wait"
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
+    coupon: CouponTerms | None = None
 
 
 def lock_time_s(terms: Terms, idempotency_key: str) -> float:
@@ -69,6 +80,11 @@ def terms_of(scenario: Scenario) -> Terms:
             for channel in scenario.payments.channels
             if channel.failover_to is not None
         ),
+        coupon=None
+        if shop.coupon is None
+        else CouponTerms(
+            shop.coupon.limit, shop.coupon.off_cents, shop.coupon.per_account, shop.coupon.redeem
+        ),
     )
 
 
@@ -80,4 +96,10 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
 def terms_from_json(content: dict[str, Any]) -> Terms:
     """What `terms_to_json` wrote."""
     items = tuple(ItemTerms(**item) for item in content["items"])
-    return Terms(**{**content, "items": items, "channels": tuple(content["channels"])})
+    coupon = content.get("coupon")
+    changed = {
+        "items": items,
+        "channels": tuple(content["channels"]),
+        "coupon": None if coupon is None else CouponTerms(**coupon),
+    }
+    return Terms(**{**content, **changed})

@@ -37,6 +37,7 @@ class OrderColumns:
     expires_ns: Column
     released_ns: Column
     sold_ns: Column
+    discount_cents: Column
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,14 @@ class ChargeColumns:
     decided_ns: Column
     captured_ns: Column
     refunded_ns: Column
+    discount_cents: Column
 
 
 def orders_table(columns: OrderColumns, scenario: Scenario, replication: int) -> pa.Table:
     """The table of orders by the moment of reserving, then by visitor and attempt."""
     rank = np.lexsort((columns.attempt, columns.visitor, columns.reserved_ns))
     reserved_ns, item, quantity = columns.reserved_ns[rank], columns.item[rank], columns.quantity
-    quantity = quantity[rank]
+    quantity, discount_cents = quantity[rank], columns.discount_cents[rank]
     return filled(
         ORDERS,
         {
@@ -73,7 +75,8 @@ def orders_table(columns: OrderColumns, scenario: Scenario, replication: int) ->
             "account": pc.cast(pa.array(columns.account[rank]), pa.string()),
             "sku": words(item, scenario.skus),
             "quantity": quantity,
-            "amount_cents": _prices(scenario)[item] * quantity,
+            "amount_cents": _prices(scenario)[item] * quantity - discount_cents,
+            "discount_cents": discount_cents,
             "state": words(columns.state[rank], ORDER_STATES),
             "reserved_s": reserved_ns / NANOSECONDS,
             "expires_s": columns.expires_ns[rank] / NANOSECONDS,
@@ -87,6 +90,7 @@ def charges_table(columns: ChargeColumns, scenario: Scenario, replication: int) 
     """The table of charges by the moment of asking, then by visitor and attempt."""
     rank = np.lexsort((columns.attempt, columns.visitor, columns.asked_ns))
     visitor = columns.visitor[rank]
+    list_cents = _prices(scenario)[columns.item[rank]] * columns.quantity[rank]
     return filled(
         CHARGES,
         {
@@ -94,7 +98,7 @@ def charges_table(columns: ChargeColumns, scenario: Scenario, replication: int) 
             "charge_id": _charge_name(visitor, columns.attempt[rank]),
             "order_id": _name(visitor, columns.order_attempt[rank]),
             "channel": words(columns.channel[rank], scenario.channel_names),
-            "amount_cents": _prices(scenario)[columns.item[rank]] * columns.quantity[rank],
+            "amount_cents": list_cents - columns.discount_cents[rank],
             "state": words(columns.state[rank], CHARGE_STATES),
             "asked_s": columns.asked_ns[rank] / NANOSECONDS,
             "decided_s": moments(columns.decided_ns[rank]),

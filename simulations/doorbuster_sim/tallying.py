@@ -78,6 +78,8 @@ class Tallying:
         items = scenario.shop.items
         persona_count, item_count = len(scenario.persona_names), len(items)
         self._prices = np.array([item.price_cents for item in items], dtype=np.int64)
+        coupon = scenario.shop.coupon
+        self._off_cents = 0 if coupon is None else coupon.off_cents
         counts, spans = plan.requests, plan.spans
         self._requests = _RequestCounts(
             start_s=np.array([count.span.start_s for count in counts], dtype=np.float64),
@@ -115,7 +117,7 @@ class Tallying:
     def visits(self, rows: Rows) -> None:
         """Visits in the order in which they end; rows of `VISIT_ROW`."""
         self._requests_told += int(rows["request_count"].sum())
-        _count_visits(self._visits, rows, self._prices, self._last_moment_s)
+        _count_visits(self._visits, rows, self._prices, self._off_cents, self._last_moment_s)
 
     def orders(self, rows: Rows) -> None:
         """The books are not counted."""
@@ -201,8 +203,13 @@ def _count_requests(counts: _RequestCounts, rows: Rows, start_s: float, end_s: f
 
 
 @compilable
-def _count_visits(counts: _VisitCounts, rows: Rows, prices: Integers, end_s: float) -> None:
-    """Add visits to every span that they arrived in. end_s: of the sale, on its clock."""
+def _count_visits(
+    counts: _VisitCounts, rows: Rows, prices: Integers, off_cents: int, end_s: float
+) -> None:
+    """Add visits to every span that they arrived in.
+
+    off_cents: what a coupon may take off. end_s: of the sale, on its clock.
+    """
     for place in range(len(rows)):
         row = rows[place]
         outcome, persona, item = row["outcome"], row["persona"], row["item"]
@@ -224,7 +231,8 @@ def _count_visits(counts: _VisitCounts, rows: Rows, prices: Integers, end_s: flo
                 counts.paid_cents[n] += cents
         if is_sold:
             counts.told[item] += 1
-            counts.wrong_price[item] += 1 if cents != prices[item] * units else 0
+            less_cents = prices[item] * units - cents
+            counts.wrong_price[item] += 1 if less_cents not in (0, off_cents) else 0
             left = counts.units_left[item]
             counts.units_left[item] = left - units
             if left > 0 and left <= units:

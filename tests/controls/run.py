@@ -4,11 +4,11 @@
     make controls ARGS="--world sim"       without a shop
     make controls ARGS="check_then_write forget --store postgresql --runs 3"
 
-For each strategy and each policy about money of the scenario model it simulates and runs a small
-sale many times, judges each one by itself, and prints one table: in how many sales each detector
-fired. A broken control must be found in every sale, a correct one in none; otherwise the exit code
-is 1. Of four sales of a correct shop three are broken in the middle, each in another way: processes
-are killed or frozen, the database is restarted.
+For each strategy, each policy about money and each way to count a coupon of the scenario model it
+simulates and runs a small sale many times, judges each one by itself, and prints one table: in how
+many sales each detector fired. A broken control must be found in every sale, a correct one in none;
+otherwise the exit code is 1. Of four sales of a correct shop three are broken in the middle, each
+in another way: processes are killed or frozen, the database is restarted.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
+    BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
     Shop,
@@ -62,6 +64,7 @@ MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "scattered_buckets": frozenset({"fragmentation"}),
     "forget": frozenset({"paid_and_lost"}),
     "charge_again": frozenset({"double_charge"}),
+    "redeem_check_then_write": frozenset({"coupon_overuse"}),
 }
 """The failure that each broken way was built to show; it may show more."""
 LATECOMERS: dict[str, Any] = {
@@ -71,6 +74,8 @@ LATECOMERS: dict[str, Any] = {
     "shape": {"kind": "constant", "level": 0.1},
 }
 """Ten visitors, by whom a sale lasts longer: a live one ends when everybody has left."""
+COUPON: dict[str, Any] = {"limit": 8, "off": 300.00, "per_account": 1}
+"""For a third of the orders; everybody brings it where ways to count it are tried."""
 Faults = list[dict[str, Any]]
 KILLS: tuple[Faults, ...] = (
     [],
@@ -84,19 +89,28 @@ KILLS: tuple[Faults, ...] = (
 """What breaks during the sales of a correct shop, in turn."""
 KILLED_WORKER = {"kind": "kill_worker", "start": "700ms", "duration": "400ms"}
 """In place of a restart of SQLite, which lives in the shop."""
-NEEDS_PAIRS = frozenset({"scattered_buckets"})
-"""Who wants one unit finds it in any bucket."""
+NEEDS_LARGE_WISHES = frozenset({"scattered_buckets"})
+WISH_UNITS, LARGE_STOCK_UNITS = 4, 56
+"""Of 7 units in each of 8 buckets 4 are sold and 3 are left: 24 that no wish for 4 gets."""
 NEEDS_LATECOMERS = frozenset({"forget"})
 """`paid_and_lost` judges only money that a shop has had for 5 s."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One way of running a shop: a field of the scenario's `shop` with a value."""
+    """One way of running a shop: a field of the scenario's `shop` with a value.
+
+    `redeem` is a field of the shop's coupon, which only its controls have.
+    """
 
     field: str
     value: str
     is_broken: bool
+
+    @property
+    def word(self) -> str:
+        """What chooses it on the command line: the value, with its field where it is not alone."""
+        return f"redeem_{self.value}" if self.field == "redeem" else self.value
 
     @property
     def row(self) -> str:
@@ -106,7 +120,7 @@ class Control:
     @property
     def must_be_found(self) -> frozenset[str]:
         """The failures of which one must be found in every sale; none for a correct shop."""
-        return MUST_BE_FOUND[self.value] if self.is_broken else frozenset()
+        return MUST_BE_FOUND[self.word] if self.is_broken else frozenset()
 
     def faults(self, store: str) -> list[Faults]:
         """What breaks in its sales, in turn."""
@@ -118,24 +132,34 @@ class Control:
         """The scenario of this control, with what breaks in it."""
         changed = deepcopy(dict(scenario))
         shop, crowd = changed["shop"], changed["crowd"]
-        shop[self.field] = self.value
-        if self.value in NEEDS_PAIRS:
-            for item in shop["items"]:
-                item["per_account_limit"] = 2
+        shop.update(self._own_part)
+        if self.field == "redeem":
             for persona in crowd["personas"].values():
-                persona["quantity"] = 2
+                persona["coupon_fraction"] = 1.0
+        if self.value in NEEDS_LARGE_WISHES:
+            for item in shop["items"]:
+                item |= {"stock": LARGE_STOCK_UNITS, "per_account_limit": WISH_UNITS}
+            for persona in crowd["personas"].values():
+                persona["quantity"] = WISH_UNITS
         if self.value in NEEDS_LATECOMERS:
             crowd["phases"].append(LATECOMERS)
         return {**changed, "name": self.run_name, "faults": faults}
 
     @property
+    def _own_part(self) -> dict[str, Any]:
+        """What it writes into the scenario's `shop`."""
+        if self.field == "redeem":
+            return {"coupon": {**COUPON, "redeem": self.value}}
+        return {self.field: self.value}
+
+    @property
     def run_name(self) -> str:
         """Of its scenario, and of the folder of its runs."""
-        return f"controls-{self.value.replace('_', '-')}"
+        return f"controls-{self.word.replace('_', '-')}"
 
 
 def _controls() -> Iterator[Control]:
-    """Every strategy, and every policy that differs from what the strategies are tried with."""
+    """Every strategy, every policy that differs from what they are tried with, and every coupon."""
     ways: dict[str, tuple[tuple[str, ...], frozenset[Any]]] = {
         "strategy": (STRATEGIES, BROKEN_STRATEGIES),
         "late_payment": (LATE_PAYMENTS, BROKEN_LATE_PAYMENTS),
@@ -145,9 +169,11 @@ def _controls() -> Iterator[Control]:
         for value in values:
             if name == "strategy" or value != Shop.model_fields[name].default:
                 yield Control(name, value, value in broken)
+    for value in REDEEMS:
+        yield Control("redeem", value, value in BROKEN_REDEEMS)
 
 
-CONTROLS = {control.value: control for control in _controls()}
+CONTROLS = {control.word: control for control in _controls()}
 """By the word that chooses one on the command line."""
 
 
@@ -210,7 +236,7 @@ def written(control: Control, folder: Path, faults: Faults) -> Path:
     yaml = YAML(typ="safe")
     scenario = control.changed(yaml.load(SALE.read_text("utf-8")), faults)
     words = "-".join(fault["kind"] for fault in faults)
-    path = folder / f"{control.value}-{words}.yaml"
+    path = folder / f"{control.word}-{words}.yaml"
     with path.open("w", encoding="utf-8") as file:
         YAML().dump(scenario, file)
     return path

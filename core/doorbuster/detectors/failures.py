@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from doorbuster.detectors import (
+    coupon_overuse,
     double_charge,
     fragmentation,
     hot_row,
@@ -34,6 +35,7 @@ DETECTORS: dict[str, Callable[[SaleBooks], Finding]] = {
     "repeated_callback": repeated_callback.detect,
     "stock_drift": stock_drift.detect,
     "limit_bypass": limit_bypass.detect,
+    "coupon_overuse": coupon_overuse.detect,
     "late_release": late_release.detect,
     "release_stampede": release_stampede.detect,
     "hot_row": hot_row.detect,

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     PAY_OTHER_CHANNEL = 28
     POLL_GAP = 29
     CANCEL_INTENT = 30
+    COUPON = 31
     # The payment provider: what happens to attempt k of this visitor's payment.
     PROVIDER_LATENCY = 40
     PROVIDER_DECLINE = 41

@@ -27,6 +27,7 @@ class Orders(NamedTuple):
     sku: Integers
     quantity: Integers
     amount_cents: Integers
+    discount_cents: Integers
     state: Integers
     reserved_s: Floats
     expires_s: Floats

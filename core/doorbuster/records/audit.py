@@ -35,5 +35,11 @@ class Audit(BaseModel):
     """Orders with more than one captured payment."""
     paid_cents: int | None = None
     """Sum of the amounts of paid orders in the target's database."""
+    coupon_limit: int | None = None
+    """Orders that may carry the coupon; None, as the next, where there is none."""
+    coupon_redemptions: int | None = None
+    """Locked and paid orders that carry it."""
+    discount_cents: int | None = None
+    """Sum of the discounts of paid orders."""
     payments_without_order: int | None = None
     """Captured payments whose reservation was released and not refunded."""

@@ -29,7 +29,7 @@ from doorbuster import __version__
 from doorbuster.records.audit import Audit
 from doorbuster.records.row_groups import TableWriter
 from doorbuster.records.spool import Journal, Spool, read_journal, read_stream
-from doorbuster.records.tables import BOOKS, TABLES
+from doorbuster.records.tables import ADDED_LATER, BOOKS, TABLES
 
 World = Literal["sim", "live"]
 Status = Literal["running", "complete", "interrupted", "failed"]
@@ -151,15 +151,17 @@ class RunFolder:
         if not path.is_file():
             return self._read_spools(name)
         try:
-            return pq.read_table(path, schema=_SCHEMAS[name])
+            table = pq.read_table(path, schema=_SCHEMAS[name])
         except (pa.ArrowInvalid, OSError) as error:
             message = f"{path}: is damaged ({str(error).splitlines()[0]})"
             raise RunFolderError(message) from None
+        return _completed(name, table)
 
     def _read_spools(self, name: str) -> pa.Table:
         files = sorted((self.path / "spool").glob(f"{name}-*.arrows"))
         batches = [batch for file in files for batch in read_stream(file)]
-        return pa.Table.from_batches(batches, _SCHEMAS[name]).unify_dictionaries()
+        schema = batches[0].schema if batches else _SCHEMAS[name]
+        return _completed(name, pa.Table.from_batches(batches, schema).unify_dictionaries())
 
     # -- audit and other JSON ----------------------------------------------------------------
 
@@ -213,6 +215,18 @@ def machine_facts() -> dict[str, Any]:
         "processor_count": os.cpu_count(),
         "started_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _completed(name: str, table: pa.Table) -> pa.Table:
+    """A table of any version with all of today's columns."""
+    for column in ADDED_LATER.get(name, ()):
+        place = _SCHEMAS[name].get_field_index(column)
+        field = _SCHEMAS[name].field(place)
+        if column not in table.column_names:  # In a spool; a Parquet file is read by the schema.
+            table = table.add_column(place, field, pa.nulls(len(table), field.type))
+        if table[column].null_count:
+            table = table.set_column(place, field, table[column].fill_null(0))
+    return table
 
 
 def _point_latest(parent: Path, name: str) -> None:

@@ -78,6 +78,7 @@ ORDERS = pa.schema(
         _field("sku", _WORD, "item"),
         _field("quantity", pa.int32(), "units"),
         _field("amount_cents", pa.int64(), "what it costs"),
+        _field("discount_cents", pa.int64(), "what it costs less by a coupon, 0 without one"),
         _field("state", _WORD, "locked, sold, released, cancelled or refunded"),
         _field("reserved_s", pa.float64(), "when its units were locked"),
         _field("expires_s", pa.float64(), "when the lock was to lapse"),
@@ -105,6 +106,9 @@ CHARGES = pa.schema(
 
 TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
 """The tables of every run by the stems of their files in the run folder."""
+
+ADDED_LATER = {"orders": ("discount_cents",)}
+"""Columns that runs of earlier versions do not have: nothing stands in them, which is 0."""
 
 BOOKS = {"orders": ORDERS, "charges": CHARGES}
 """The books of the target and of its provider, likewise; absent where a target cannot tell them."""

@@ -9,7 +9,14 @@ from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.shapes import Series
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, BROKEN_UNANSWERED_CHARGES, Shop
+from doorbuster.scenario.shop import (
+    BROKEN_LATE_PAYMENTS,
+    BROKEN_REDEEMS,
+    BROKEN_STRATEGIES,
+    BROKEN_UNANSWERED_CHARGES,
+    Coupon,
+    Shop,
+)
 
 _SAME_TIME_S = 1e-9
 _SAME_LENGTH_FRACTION = 1e-6
@@ -52,6 +59,38 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         )
         found.add(("shop", "late_payment"), what)
     _one_way_to_be_broken(scenario, found)
+    if shop.coupon is not None:
+        _coupon(shop, shop.coupon, found)
+
+
+def _coupon(shop: Shop, coupon: Coupon, found: Contradictions) -> None:
+    """No order costs less than nothing, and a coupon counted wrongly is all that is broken."""
+    cheapest = min(shop.items, key=lambda item: item.price)
+    if coupon.off > cheapest.price:
+        what = (
+            f"more than {cheapest.sku!r} costs (got {coupon.off}); allowed {cheapest.price} at "
+            "most; lower it or raise that price"
+        )
+        found.add(("shop", "coupon", "off"), what)
+    if shop.strategy in BROKEN_STRATEGIES:
+        what = (
+            f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
+            "own); leave the coupon out or choose another strategy"
+        )
+        found.add(("shop", "coupon"), what)
+    if coupon.redeem not in BROKEN_REDEEMS:
+        return
+    for field, broken in (
+        ("late_payment", BROKEN_LATE_PAYMENTS),
+        ("unanswered_charge", BROKEN_UNANSWERED_CHARGES),
+    ):
+        value = getattr(shop, field)
+        if value in broken:
+            what = (
+                f"{coupon.redeem!r} needs a correct {field} (got {value!r}, which is broken in a "
+                "way of its own); allowed 'conditional_update'; leave one of the two out"
+            )
+            found.add(("shop", "coupon", "redeem"), what)
 
 
 def _one_way_to_be_broken(scenario: Scenario, found: Contradictions) -> None:
@@ -194,6 +233,12 @@ def _crowd_and_shop(scenario: Scenario, found: Contradictions) -> None:
                 f"(got {persona.cancel_fraction:g}); leave it out or choose a correct strategy"
             )
             found.add((*place, "cancel_fraction"), what)
+        if persona.coupon_fraction and scenario.shop.coupon is None:
+            what = (
+                f"the shop has no coupon to bring (got {persona.coupon_fraction:g}); leave it out "
+                "or write shop.coupon"
+            )
+            found.add((*place, "coupon_fraction"), what)
         for sku in persona.wants:
             found.known((*place, "wants", sku), sku, scenario.skus, "sku")
         if persona.wants and not sum(persona.wants.values()):

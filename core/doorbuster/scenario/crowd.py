@@ -80,6 +80,9 @@ class Persona(Part):
     """Between two questions after a pending payment. Default assumed."""
     poll_limit: Annotated[int, Field(ge=0, le=10_000)] = 30
     """Questions after a pending payment before leaving. Default assumed."""
+    coupon_fraction: Fraction = 0.0
+    """Visitors who bring the shop's coupon. They buy at the full price, too, when it is used up.
+    Default 0."""
     channels: dict[str, Weight] = Field(default_factory=dict)
     """First payment channel as weights by name. Default: the channels' own shares."""
     identities: Identities = Identities()

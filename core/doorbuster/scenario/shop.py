@@ -95,6 +95,45 @@ UNANSWERED_CHARGES: tuple[UnansweredCharge, ...] = get_args(UnansweredCharge)
 BROKEN_UNANSWERED_CHARGES: frozenset[UnansweredCharge] = frozenset({"charge_again"})
 """Those that charge a buyer twice on purpose, likewise."""
 
+Redeem = Literal["conditional_update", "check_then_write"]
+REDEEMS: tuple[Redeem, ...] = get_args(Redeem)
+"""How a shop may count the orders that carry its coupon."""
+BROKEN_REDEEMS: frozenset[Redeem] = frozenset({"check_then_write"})
+"""Those that redeem it too often on purpose, likewise."""
+
+
+Discount = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(gt=0, max_digits=12, decimal_places=2),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+    Words("amount of money", "more than 0, two decimals"),
+]
+
+
+class Coupon(Part):
+    """A coupon that makes an order cheaper, for so many orders in all (docs/coupons.md)."""
+
+    limit: Annotated[int, Field(ge=0, le=1_000_000_000)]
+    """Orders that may carry it, locked ones included. One that lapses or is cancelled gives its
+    coupon back."""
+    off: Discount
+    """What an order with it costs less, whatever its quantity; the price of the cheapest item at
+    most."""
+    per_account: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Orders of one account that may carry it at once, paid ones included. Default 1: campaign
+    documents issue such coupons once per person."""
+    redeem: Redeem = "conditional_update"
+    """How the shop counts. `conditional_update`: in the transaction of the order, one statement
+    counts up if the limit allows. `check_then_write`, broken: the count is read first and written
+    later, one higher, as if nobody had come in between (saleor, shopware, Vendure). Allowed only
+    where nothing else is broken."""
+
+    @property
+    def off_cents(self) -> int:
+        """The discount in hundredths of the currency."""
+        return int(self.off * 100)
+
 
 class Shop(Part):
     """The shop's side of the sale. The sale opens at T0; every time in the file counts from it."""
@@ -126,6 +165,9 @@ class Shop(Part):
     beside the first, sells by whichever is captured first, and forgets the other: both may be
     captured (woocommerce-gateway-stripe). Allowed only with a correct
     strategy, with `late_payment: hold` and without `faults`."""
+    coupon: Coupon | None = None
+    """A coupon that buyers may bring (`coupon_fraction` of a persona). Default none. Broken
+    strategies allow none."""
     currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]

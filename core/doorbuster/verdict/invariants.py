@@ -46,6 +46,7 @@ def invariant_checks(records: RunRecords) -> list[Check]:
         _money(records, "orphan_payment", "count", lambda a: a.payments_without_order),
         _money(records, "audited_price", "cents", lambda a: _off_list_cents(records, a)),
         _price_told(records),
+        *_coupon(records),
     ]
 
 
@@ -179,7 +180,20 @@ def _off_list_cents(records: RunRecords, audit: Audit) -> int | None:
         return None
     prices = {item.sku: item.price_cents for item in records.scenario.shop.items}
     listed = sum(item.sold_units * prices.get(item.sku, 0) for item in audit.items)
-    return abs(audit.paid_cents - listed)
+    return abs(audit.paid_cents + (audit.discount_cents or 0) - listed)
+
+
+def _coupon(records: RunRecords) -> list[Check]:
+    """No more orders carry the coupon than may; no row where there is none."""
+    if records.scenario.shop.coupon is None:
+        return []
+    limit = records.scenario.shop.coupon.limit
+
+    def excess(audit: Audit) -> int | None:
+        redeemed = audit.coupon_redemptions
+        return None if redeemed is None else max(redeemed - limit, 0)
+
+    return [_money(records, "coupon_limit", "count", excess)]
 
 
 def _money(
@@ -204,11 +218,15 @@ def _money(
 
 
 def _price_told(records: RunRecords) -> Check:
-    """Every visitor who bought was told list price times quantity."""
+    """Every visitor who bought was told list price times quantity, or that less the coupon."""
     visits, skus = records.visits, records.scenario.skus
     sold = visits.outcome == Outcome.SOLD
     prices = np.array([item.price_cents for item in records.scenario.shop.items])
-    off = sold & (visits.price_paid_cents != prices[visits.sku] * visits.quantity)
+    coupon = records.scenario.shop.coupon
+    less_cents = prices[visits.sku] * visits.quantity - visits.price_paid_cents
+    off = sold & (less_cents != 0)
+    if coupon is not None:
+        off &= less_cents != coupon.off_cents
     wrong = np.bincount(visits.sku[off], minlength=len(skus))
     wrong += sum(tally.wrong_price for tally in records.tallies)
     sold_count = int(sold.sum()) + sum(int(tally.told.sum()) for tally in records.tallies)

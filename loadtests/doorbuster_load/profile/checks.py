@@ -30,6 +30,7 @@ BUILT_IN_VARIABLES = (
     "sku",
     "quantity",
     "channel",
+    "coupon",
     "attempt",
     "idempotency_key",
     "t0_epoch_s",

@@ -26,7 +26,9 @@ class ReservationEndpoints:
         wish = Wish(key, body.sku, str(body.account), body.quantity)
         now_s = self._shop.clock()
         lasts_s = lock_time_s(self._shop.terms, key)
-        reservation = await self._shop.store.reserve(wish, now_s, lasts_s)
+        reservation = await self._shop.store.reserve(
+            wish, now_s, lasts_s, brings_coupon=body.coupon
+        )
         if isinstance(reservation, Refusal):
             return refuse(reservation)
         from_s = max(now_s, reservation.reserved_at_s)  # A new one may have waited for its units.
@@ -34,6 +36,7 @@ class ReservationEndpoints:
             {
                 "reservation_id": reservation.id,
                 "amount_cents": reservation.amount_cents,
+                "discount_cents": reservation.discount_cents,
                 "expires_in_s": max(0.0, reservation.expires_at_s - from_s),
             },
             201,

@@ -15,6 +15,13 @@ Capture = tuple[str, int]
 _ITEM_SQL = files(__package__).joinpath("audit.sql").read_text("utf-8")
 _COLUMNS = tuple(ItemAudit.model_fields)
 _PAID = "SELECT coalesce(sum(amount_cents), 0) FROM reservations WHERE state = 'sold'"
+# A shop without a coupon has no row.
+_COUPON = """
+SELECT limit_orders, count(reservations.id),
+       coalesce(sum(CASE reservations.state WHEN 'sold' THEN discount_cents ELSE 0 END), 0)
+FROM coupons LEFT JOIN reservations ON discount_cents > 0 AND state IN ('locked', 'sold')
+GROUP BY limit_orders
+"""
 _KEPT = "SELECT id FROM reservations WHERE state IN ('locked', 'sold')"
 
 
@@ -31,11 +38,18 @@ async def audit(
     items = [ItemAudit.model_validate(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
     paid = await session.one(_PAID)
     assert paid is not None
-    paid_cents = int(paid[0])
+    told = {"paid_cents": int(paid[0]), **await _coupon(session)}
     if captures is None:
-        return Audit(items=items, paid_cents=paid_cents)
+        return Audit(items=items, **told)
     kept = {row[0] for row in await session.all(_KEPT)}
-    return Audit(items=items, paid_cents=paid_cents, **_money(list(captures), kept))
+    return Audit(items=items, **told, **_money(list(captures), kept))
+
+
+async def _coupon(session: Session) -> dict[str, int]:
+    """What is told of the coupon, nothing where there is none."""
+    row = await session.one(_COUPON)
+    names = ("coupon_limit", "coupon_redemptions", "discount_cents")
+    return {} if row is None else dict(zip(names, map(int, row), strict=True))
 
 
 def _money(captures: list[Capture], kept: set[str]) -> dict[str, int]:

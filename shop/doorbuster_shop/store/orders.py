@@ -7,8 +7,9 @@ from typing import NamedTuple
 from doorbuster_shop.store.session import Session
 
 _ORDERS = """
-SELECT reservations.id, account, sku, quantity, amount_cents, state, reserved_at_s - opens_at_s,
-       expires_at_s - opens_at_s, released_at_s - opens_at_s, sold_at_s - opens_at_s
+SELECT reservations.id, account, sku, quantity, amount_cents, discount_cents, state,
+       reserved_at_s - opens_at_s, expires_at_s - opens_at_s, released_at_s - opens_at_s,
+       sold_at_s - opens_at_s
 FROM reservations, sale ORDER BY reserved_at_s, reservations.id
 """
 
@@ -21,6 +22,7 @@ class Order(NamedTuple):
     sku: str
     quantity: int
     amount_cents: int
+    discount_cents: int
     state: str
     reserved_s: float
     expires_s: float

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster_shop.store.reservations import Refusal, Take, Wish, read_reservation
+from doorbuster_shop.store.reservations import Refusal, Reservation, read_reservation
 from doorbuster_shop.store.session import Session, new_id
 from doorbuster_shop.store.stock import read_offered, sell_units
 
@@ -32,6 +32,16 @@ class Payment(NamedTuple):
     charge_id: str | None
     began_at_s: float
     decided_at_s: float | None
+
+
+class TakeAgain(Protocol):
+    """Locks the units of a released order once more, with the coupon that it carried."""
+
+    async def hold(self, session: Session, order: Reservation) -> None:
+        """Before anything is read or taken: keep out whoever must not come in between."""
+
+    async def __call__(self, session: Session, order: Reservation) -> int | Refusal:
+        """The bucket that the units came from, or why not."""
 
 
 _BY_KEY = "SELECT * FROM payments WHERE idempotency_key = ?"
@@ -122,7 +132,7 @@ async def settle_captured(
     now_s: float,
     *,
     is_guarded: bool = True,
-    take_again: Take | None = None,
+    take_again: TakeAgain | None = None,
     is_forgotten: bool = False,
 ) -> Payment | None:
     """The provider took the money: sell the units, or mark the payment for its refund.
@@ -149,7 +159,7 @@ async def settle_captured(
     return payment._replace(state=state, charge_id=charge_id, decided_at_s=now_s)
 
 
-async def _sell_again(session: Session, reservation_id: str, now_s: float, take: Take) -> bool:
+async def _sell_again(session: Session, reservation_id: str, now_s: float, take: TakeAgain) -> bool:
     """Lock the units of a released order once more, if the account may have them and they are free.
 
     An order that was cancelled stays cancelled.
@@ -157,14 +167,12 @@ async def _sell_again(session: Session, reservation_id: str, now_s: float, take:
     order = await read_reservation(session, reservation_id, is_locking=True)
     if order is None or order.state != "released" or order.released_at_s is None:
         return False
-    wish = Wish(order.idempotency_key, order.sku, order.account, order.quantity)
-    # As for a new reservation: nobody reserves for the same account meanwhile.
-    await session.hold(f"{wish.sku} for {wish.account}")
-    offered = await read_offered(session, wish.sku, wish.account, wish.idempotency_key)
+    await take.hold(session, order)
+    offered = await read_offered(session, order.sku, order.account, order.idempotency_key)
     assert offered is not None
-    if not within_purchase_limit(offered.held_units, wish.quantity, offered.per_account_limit):
+    if not within_purchase_limit(offered.held_units, order.quantity, offered.per_account_limit):
         return False
-    bucket = await take(session, wish)
+    bucket = await take(session, order)
     if isinstance(bucket, Refusal):
         return False
     # The moment of the decision was noted before it; the release may have come in between.

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from doorbuster.rules.purchase_limit import within_purchase_limit
+from doorbuster_shop.store.coupons import Redeem, give_back
 from doorbuster_shop.store.session import Session, new_id
 from doorbuster_shop.store.stock import Offered, Units, read_offered, return_units
 
@@ -36,6 +37,8 @@ class Wish(NamedTuple):
     sku: str
     account: str
     quantity: int
+    redeem: Redeem | None = None
+    """How its coupon is redeemed; None for a wish without one."""
 
 
 class Reservation(NamedTuple):
@@ -48,6 +51,7 @@ class Reservation(NamedTuple):
     account: str
     quantity: int
     amount_cents: int
+    discount_cents: int
     state: str
     reserved_at_s: float
     expires_at_s: float
@@ -61,13 +65,13 @@ Take = Callable[[Session, Wish], Awaitable["int | Refusal"]]
 _BY_KEY = "SELECT * FROM reservations WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM reservations WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
-_INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = """
 UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
 """
 _PENDING = "SELECT id FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _LAPSED = """
-SELECT id, sku, bucket, quantity FROM reservations
+SELECT id, sku, bucket, quantity, discount_cents FROM reservations
 WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
     SELECT 1 FROM payments
     WHERE payments.reservation_id = reservations.id AND payments.state IN ('pending', 'paid')
@@ -75,7 +79,7 @@ WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
 ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
 _PAST_THEIR_TIME = """
-SELECT id, sku, bucket, quantity FROM reservations
+SELECT id, sku, bucket, quantity, discount_cents FROM reservations
 WHERE state = 'locked' AND expires_at_s <= ?
 ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
@@ -86,17 +90,21 @@ async def reserve(
 ) -> Reservation | Refusal:
     """Lock units for a buyer, all or none.
 
-    The stock is taken in the same transaction as the reservation is written, and nobody reserves
-    for the same account meanwhile. A key that was seen before gives the reservation made then.
+    The stock is taken and the coupon redeemed in the same transaction as the reservation is
+    written, and nobody reserves for the same account meanwhile. A key that was seen before gives
+    the reservation made then.
     """
     await session.hold(f"{wish.sku} for {wish.account}")
+    if wish.redeem is not None:
+        await wish.redeem.hold(session, wish.account)
     offered = await judge(session, wish, now_s)
     if not isinstance(offered, Offered):
         return offered
     bucket = await take(session, wish)
     if isinstance(bucket, Refusal):
         return bucket
-    # The row may have been waited for; before, these units may have been another's.
+    discount_cents = 0 if wish.redeem is None else await wish.redeem(session, wish.account)
+    # The rows may have been waited for; before, units and coupon may have been another's.
     taken_at_s = session.time_s(now_s)
     reservation = Reservation(
         id=new_id("res", taken_at_s),
@@ -105,7 +113,8 @@ async def reserve(
         bucket=bucket,
         account=wish.account,
         quantity=wish.quantity,
-        amount_cents=offered.price_cents * wish.quantity,
+        amount_cents=offered.price_cents * wish.quantity - discount_cents,
+        discount_cents=discount_cents,
         state="locked",
         reserved_at_s=taken_at_s,
         expires_at_s=taken_at_s + lock_time_s,
@@ -159,8 +168,9 @@ async def release_lapsed(
         return []
     again = await session.all(lapsed_sql, (now_s, batch_max))
     lapsed = [row for row in again if row[0] in held]
-    returned: list[Units] = [(sku, bucket, quantity) for _, sku, bucket, quantity in lapsed]
+    returned: list[Units] = [(sku, bucket, quantity) for _, sku, bucket, quantity, _ in lapsed]
     await return_units(session, returned)
+    await give_back(session, sum(discount_cents > 0 for *_, discount_cents in lapsed))
     # Not before they could be taken again: the row of the stock may have been waited for.
     released_at_s = session.time_s(now_s)
     await session.run_many(_RELEASE, [("released", released_at_s, row[0]) for row in lapsed])
@@ -178,6 +188,7 @@ async def cancel(session: Session, reservation_id: str, now_s: float) -> Units |
     await session.run(_RELEASE, ("cancelled", now_s, reservation_id))
     returned = (reservation.sku, reservation.bucket, reservation.quantity)
     await return_units(session, [returned])
+    await give_back(session, int(reservation.discount_cents > 0))
     return returned
 
 

@@ -6,7 +6,7 @@ CREATE TABLE sale (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
     opens_at_s      DOUBLE PRECISION NOT NULL,
     strategy        TEXT NOT NULL,
-    schema_version  INTEGER NOT NULL DEFAULT 2
+    schema_version  INTEGER NOT NULL DEFAULT 3
 );
 
 -- One row an item: its terms.
@@ -32,6 +32,17 @@ CREATE TABLE stock (
     PRIMARY KEY (sku, bucket)
 );
 
+-- The coupon of the sale, if it has one: orders that may carry it, and how many do as the shop counts
+-- them. Counting wrongly never leaves these bounds: see the orders for what was given away.
+CREATE TABLE coupons (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    limit_orders  INTEGER NOT NULL,
+    off_cents     BIGINT NOT NULL CHECK (off_cents > 0),
+    per_account   INTEGER NOT NULL,
+    redeem        TEXT NOT NULL,
+    redeemed      INTEGER NOT NULL CHECK (redeemed BETWEEN 0 AND limit_orders)
+);
+
 -- A reservation locks units until it is paid (sold), its time is up (released) or the operator
 -- cancels it. Its idempotency key is unique, so that a repeated request finds it instead of making
 -- another.
@@ -42,7 +53,8 @@ CREATE TABLE reservations (
     bucket           INTEGER NOT NULL,
     account          TEXT NOT NULL,
     quantity         INTEGER NOT NULL CHECK (quantity > 0),
-    amount_cents     BIGINT NOT NULL CHECK (amount_cents >= 0),
+    amount_cents     BIGINT NOT NULL CHECK (amount_cents >= 0),  -- less the discount
+    discount_cents   BIGINT NOT NULL CHECK (discount_cents >= 0),  -- 0 without the coupon
     state            TEXT NOT NULL CHECK (state IN ('locked', 'sold', 'released', 'cancelled')),
     reserved_at_s    DOUBLE PRECISION NOT NULL,
     expires_at_s     DOUBLE PRECISION NOT NULL,
@@ -52,6 +64,9 @@ CREATE TABLE reservations (
 
 -- What an account holds counts against its limit, released units do not.
 CREATE INDEX reservations_held ON reservations (account, sku) WHERE state IN ('locked', 'sold');
+-- Orders of an account that carry the coupon.
+CREATE INDEX reservations_discounted ON reservations (account)
+    WHERE discount_cents > 0 AND state IN ('locked', 'sold');
 -- What the sweep looks through.
 CREATE INDEX reservations_locked ON reservations (expires_at_s) WHERE state = 'locked';
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from doorbuster_shop.store import coupons
 from doorbuster_shop.store.session import DatabaseError, Session
 from doorbuster_shop.terms import Terms
 
@@ -123,6 +124,7 @@ async def begin_sale(
     """Forget all orders, put the full stock on the shelf and set the opening."""
     for table in ("payments", "reservations", "stock", "items", "sale"):
         await session.run(f"DELETE FROM {table}")
+    await coupons.begin(session, terms.coupon)
     await session.run(
         "INSERT INTO sale (id, opens_at_s, strategy) VALUES (1, ?, ?)", (opens_at_s, strategy)
     )
@@ -161,9 +163,9 @@ async def holds_sale(session: Session, terms: Terms, strategy: str) -> bool:
         (item.sku, item.price_cents, item.per_account_limit, item.initial_units)
         for item in terms.items
     ]
-    if found != wanted:
+    if found != wanted or not await coupons.holds(session, terms.coupon):
         message = (
-            "the database holds a sale with other items, prices, limits or stock than the "
+            "the database holds a sale with other items, prices, limits, stock or coupon than the "
             "scenario; give another file, or remove this one"
         )
         raise DatabaseError(message)

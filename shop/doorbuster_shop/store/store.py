@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager
 
 from doorbuster.records.audit import Audit
 from doorbuster_shop.store import audit as auditing
-from doorbuster_shop.store import payments, reservations, stock
+from doorbuster_shop.store import coupons, payments, reservations, stock
+from doorbuster_shop.store.coupons import Redeem
 from doorbuster_shop.store.orders import Order, read_orders
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import (
@@ -20,21 +21,37 @@ from doorbuster_shop.store.reservations import (
 from doorbuster_shop.store.session import DuplicateKeyError, Session
 from doorbuster_shop.store.stock import Item, StockLevel
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
-from doorbuster_shop.terms import Terms
+from doorbuster_shop.terms import CouponTerms, Terms
 
 
 class TakenAgain:
     """Locks the units of a released order once more, and keeps in mind for whom it did."""
 
-    def __init__(self, strategy: ConditionalUpdate) -> None:
-        self._strategy = strategy
+    def __init__(self, strategy: ConditionalUpdate, redeem: Redeem | None) -> None:
+        self._strategy, self._redeem = strategy, redeem
         self.wish: Wish | None = None
 
-    async def __call__(self, session: Session, wish: Wish) -> int | Refusal:
-        """Move units from available to locked: the bucket that they came from, or why not."""
+    async def hold(self, session: Session, order: Reservation) -> None:
+        """As for a new reservation: nobody reserves for the same account meanwhile."""
+        await session.hold(f"{order.sku} for {order.account}")
+        if self._redeem is not None and order.discount_cents:
+            await self._redeem.hold(session, order.account)
+
+    async def __call__(self, session: Session, order: Reservation) -> int | Refusal:
+        """Move units from available to locked: the bucket that they came from, or why not.
+
+        An order that carried the coupon needs one that is left.
+        """
+        wish = Wish(order.idempotency_key, order.sku, order.account, order.quantity)
         bucket = await self._strategy.take_again(session, wish)
-        if not isinstance(bucket, Refusal):
-            self.wish = wish
+        if isinstance(bucket, Refusal):
+            return bucket
+        if self._redeem is not None and order.discount_cents:
+            is_left = await self._redeem(session, order.account) > 0
+            if not is_left:
+                await stock.return_units(session, [(order.sku, bucket, order.quantity)])
+                return Refusal.SOLD_OUT
+        self.wish = wish
         return bucket
 
 
@@ -51,6 +68,8 @@ class Store(ABC):
         """Called when a database that was gone is back: what was under way is unknown."""
         self.late_payment = "hold"
         """What becomes of a payment in flight when its lock lapses; of the terms of the sale."""
+        self.coupon: CouponTerms | None = None
+        """Of these, too."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -74,7 +93,7 @@ class Store(ABC):
     async def begin_sale(self, terms: Terms, opens_at_s: float) -> None:
         """Forget all orders, put the full stock on the shelf and set the opening."""
         name, bucket_count = self.strategy.name, self.strategy.bucket_count
-        self.late_payment = terms.late_payment
+        self.late_payment, self.coupon = terms.late_payment, terms.coupon
         async with self.transaction() as session:
             await stock.begin_sale(session, terms, opens_at_s, name, bucket_count)
         await self.strategy.start(self)
@@ -84,7 +103,7 @@ class Store(ABC):
 
         Raises: DatabaseError if it holds another sale.
         """
-        self.late_payment = terms.late_payment
+        self.late_payment, self.coupon = terms.late_payment, terms.coupon
         async with self.reading() as session:
             is_held = await stock.holds_sale(session, terms, self.strategy.name)
         if is_held:
@@ -104,8 +123,16 @@ class Store(ABC):
         async with self.reading() as session:
             return await stock.read_item(session, sku)
 
-    async def reserve(self, wish: Wish, now_s: float, lock_time_s: float) -> Reservation | Refusal:
-        """Lock units for a buyer, all or none; the same key again gives the same reservation."""
+    async def reserve(
+        self, wish: Wish, now_s: float, lock_time_s: float, *, brings_coupon: bool = False
+    ) -> Reservation | Refusal:
+        """Lock units for a buyer, all or none; the same key again gives the same reservation.
+
+        A coupon that is used up refuses nobody: the order costs the full price.
+        """
+        if brings_coupon and self.coupon is not None:
+            redeem = await coupons.redeem_of(self, self.coupon, wish.account)
+            wish = wish._replace(redeem=redeem)
         try:
             return await self.strategy.reserve(self, wish, now_s, lock_time_s)
         except DuplicateKeyError:
@@ -154,7 +181,10 @@ class Store(ABC):
     ) -> Payment | None:
         """The provider took the money: sell the units, or mark the payment for its refund."""
         is_guarded = self.strategy.guards_sales
-        again = TakenAgain(self.strategy) if self.late_payment == "recheck_stock" else None
+        again = None
+        if self.late_payment == "recheck_stock":
+            redeem = coupons.ConditionalUpdate(self.coupon) if self.coupon is not None else None
+            again = TakenAgain(self.strategy, redeem)
         async with self.transaction() as session:
             settled = await payments.settle_captured(
                 session,

@@ -16,6 +16,8 @@ _ITEM_BITS = 14
 _MIX = 0x1E3779B97F4A7C15
 """An odd multiplier spreads neighbouring keys (Knuth's multiplicative hashing)."""
 NO_KEY = -1
+COUPONS = (1 << _ITEM_BITS) - 1
+"""In place of an item, of which there are fewer: orders of the account that carry the coupon."""
 
 
 @compilable
@@ -67,9 +69,33 @@ def held_units(world: Record, visit: int) -> int:
     entry = visit_at(world, visit)
     if is_own_account(entry["account"]):
         return entry["own_units"]
-    place = _find(accounts_of(world), world["accounts_room"], _key(entry["account"], entry["item"]))
-    found = accounts_of(world)[place]
+    return _units(world, _key(entry["account"], entry["item"]))
+
+
+@compilable
+def _units(world: Record, key: int) -> int:
+    """What stands under a key of the table."""
+    found = accounts_of(world)[_find(accounts_of(world), world["accounts_room"], key)]
     return found["units"] if found["key"] != NO_KEY else 0
+
+
+@compilable
+def held_coupons(world: Record, visit: int) -> int:
+    """Orders of the visit's account that carry the coupon, locked or paid."""
+    entry = visit_at(world, visit)
+    if is_own_account(entry["account"]):
+        return entry["own_coupons"]
+    return _units(world, _key(entry["account"], COUPONS))
+
+
+@compilable
+def change_coupons(world: Record, visit: int, orders: int) -> None:
+    """So many more orders of the visit's account carry the coupon."""
+    entry = visit_at(world, visit)
+    if is_own_account(entry["account"]):
+        entry["own_coupons"] += orders
+        return
+    add_units(world, _key(entry["account"], COUPONS), orders)
 
 
 @compilable

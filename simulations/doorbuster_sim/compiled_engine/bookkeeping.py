@@ -45,6 +45,7 @@ def _write_order(world: Record, visit: int, reservation: int) -> None:
     row["item"] = lock["item"]
     row["quantity"] = lock["units"]
     row["state"] = lock["state"]
+    row["discount_cents"] = lock["discount_cents"]
     world["order_row_count"] += 1
 
 
@@ -65,6 +66,7 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
     row["channel"] = owed["channel"]
     row["item"] = lock["item"]
     row["quantity"] = lock["units"]
+    row["discount_cents"] = lock["discount_cents"]
     if not owed["is_told"]:
         row["state"] = _PROCESSING
     elif not owed["approved"]:

@@ -6,6 +6,7 @@ from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.accounts import held_units
+from doorbuster_sim.compiled_engine.coupons import look_at_coupon
 from doorbuster_sim.compiled_engine.layout import Record
 from doorbuster_sim.compiled_engine.places import item_at, request_at, visit_at
 from doorbuster_sim.strategies import (
@@ -32,6 +33,9 @@ def look(model: Record, world: Record, request: int, is_known: bool) -> int:
     entry = request_at(world, request)
     buyer = visit_at(world, entry["visit"])
     stock, units = item_at(world, buyer["item"]), buyer["quantity"]
+    entry["coupon_seen"] = look_at_coupon(model, world, entry["visit"])
+    if not model["looks_before"]:
+        return GOES_ON
     if model["strategy"] == CHECK_THEN_WRITE:
         entry["seen"] = stock["available"]
     elif _is_let_in(model, stock, units):

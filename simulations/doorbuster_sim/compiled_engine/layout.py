@@ -30,7 +30,8 @@ PLANNED = _records(i8="arrival_ns account", i4="item quantity", i1="persona phas
 """A visitor of the plan."""
 
 VISIT = _records(
-    i8="visitor arrival_ns account sent_ns deadline_ns reserved_ns paid_ns price_paid_cents",
+    i8="visitor arrival_ns account sent_ns deadline_ns reserved_ns paid_ns price_paid_cents "
+    "own_coupons",
     i4="next persona phase item quantity "
     # the visitor's VisitState, without its outcome
     "action refresh_count restock_count failure_count refusal_count decline_count poll_count "
@@ -42,20 +43,21 @@ VISIT = _records(
 """A visitor who is there, or whom the shop still remembers. Everything of one visitor together."""
 
 REQUEST = _records(
-    i8="visitor service_ns way_back_ns seen begun_ns",
+    i8="visitor service_ns way_back_ns seen coupon_seen begun_ns",
     i4="next visit number action channel logical_attempt reserving_attempt passage pool reply "
     "awaits_payment repeats place is_in_vain",
 )
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue.
 
-seen: what its look tells the stock decision, or the units that it took from the counter. place:
-OUTSIDE, WAITS or IS_SERVED; begun_ns: since when it is served; is_in_vain: for no time.
+seen: what its look tells the stock decision, or the units that it took from the counter.
+coupon_seen: what it tells about the coupon. place: OUTSIDE, WAITS or IS_SERVED; begun_ns: since
+when it is served; is_in_vain: for no time.
 """
 OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""
 
 RESERVATION = _records(
-    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns",
+    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns discount_cents",
     i4="next visit item units attempt state payments_in_flight captures bucket is_copied",
 )
 """Stock that a visit holds or held. `next`: the visit's other reservations."""
@@ -100,11 +102,11 @@ VISIT_ROW = _records(
 )
 STOCK_ROW = _records(i8="at_ns available locked sold", i4="item")
 ORDER_ROW = _records(
-    i8="visitor account reserved_ns expires_ns released_ns sold_ns",
+    i8="visitor account reserved_ns expires_ns released_ns sold_ns discount_cents",
     i4="attempt item quantity state",
 )
 CHARGE_ROW = _records(
-    i8="visitor asked_ns decided_ns captured_ns refunded_ns",
+    i8="visitor asked_ns decided_ns captured_ns refunded_ns discount_cents",
     i4="attempt order_attempt channel item quantity state",
 )
 
@@ -157,6 +159,8 @@ WORLD = _records(
     "request_row_count visit_row_count stock_row_count order_row_count charge_row_count "
     # the provider's ledger, and what the run has done
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
+    # the coupon: as the shop counts it, and orders that carry it with what it takes off paid ones
+    "coupons_redeemed coupons_held discount_cents "
     "is_broken is_guarded are_locks_extended closes_charges is_dead swept_ns",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts.
@@ -175,12 +179,15 @@ MODEL = _records(
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns late_payment jitter_ns charges_again "
+    "looks_before coupon coupon_limit coupon_off_cents coupons_per_account "
     # faults: addresses of stretches
     "frozen still restarts gone deaf unheard apart slow bends_time"
 )
 """What does not change during a sale: addresses of its tables, and settings.
 
 bends_time: whether any freeze or slowness can move the end of a service or of an answer.
+looks_before: whether the strategy looks before the last station of `reserve`. coupon: how it is
+redeemed, or NO_COUPON.
 """
 STRETCHES = ("frozen", "still", "restarts", "gone", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

@@ -8,6 +8,12 @@ from doorbuster.vocabulary import Reply
 from doorbuster_sim.books import ORDER_STATES
 from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
 from doorbuster_sim.compiled_engine.counter import reconcile
+from doorbuster_sim.compiled_engine.coupons import (
+    give_coupon_back,
+    is_coupon_left,
+    redeem_coupon,
+    take_coupon,
+)
 from doorbuster_sim.compiled_engine.keeping import release, take_reservation
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.locks import add_lock, first_lock, pass_first_lock
@@ -19,6 +25,7 @@ from doorbuster_sim.compiled_engine.places import (
     reservation_at,
     visit_at,
 )
+from doorbuster_sim.coupon import NO_COUPON
 from doorbuster_sim.late_payment import RECHECK_STOCK
 from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.strategies import (
@@ -90,10 +97,13 @@ def _is_held(world: Record, reservation: int) -> bool:
 
 
 @compilable
-def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -> int:
+def reserve(
+    model: Record, world: Record, visit: int, attempt: int, seen: int, coupon_seen: int
+) -> int:
     """Lock what a visit wants: OK, LIMITED, SOLD_OUT or AGAIN.
 
-    seen: what the request's look told, under a strategy that looks before.
+    seen, coupon_seen: what the request's look told, under a strategy that looks before, and about
+    a coupon that is counted by a look.
     """
     buyer = visit_at(world, visit)
     units, stock = buyer["quantity"], item_at(world, buyer["item"])
@@ -129,6 +139,9 @@ def reserve(model: Record, world: Record, visit: int, attempt: int, seen: int) -
     entry["captures"] = 0
     entry["bucket"] = bucket
     entry["is_copied"] = 0
+    entry["discount_cents"] = 0
+    if model["coupon"] != NO_COUPON:
+        entry["discount_cents"] = redeem_coupon(model, world, visit, coupon_seen)
     buyer["reservation"] = reservation
     buyer["references"] += 1
     add_lock(model, world, reservation)
@@ -187,6 +200,8 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
         return False
     if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
         return False
+    if entry["discount_cents"] and not is_coupon_left(model, world, visit):
+        return False
     bucket = 0
     if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
         bucket = _take_from_bucket(model, world, visit)
@@ -202,6 +217,8 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
     entry["state"] = LOCKED
     entry["bucket"] = bucket
     change_holding(world, visit, units)
+    if entry["discount_cents"]:
+        take_coupon(model, world, visit)
     return True
 
 
@@ -224,6 +241,7 @@ def settle(model: Record, world: Record, reservation: int) -> bool:
     entry["state"] = PAID
     entry["sold_ns"] = world["now_ns"]
     stock["orders"] += 1
+    world["discount_cents"] += entry["discount_cents"]
     keep_money(world, reservation)
     return True
 
@@ -234,7 +252,8 @@ def keep_money(world: Record, reservation: int) -> None:
     entry = reservation_at(world, reservation)
     entry["captures"] += 1
     world["captured_count"] += 1
-    world["captured_cents"] += entry["units"] * item_at(world, entry["item"])["price_cents"]
+    list_cents = entry["units"] * item_at(world, entry["item"])["price_cents"]
+    world["captured_cents"] += list_cents - entry["discount_cents"]
     world["captured_twice_count"] += 1 if entry["captures"] == 2 else 0  # noqa: PLR2004
     world["captured_late_count"] += 1 if entry["state"] != PAID else 0
 
@@ -278,6 +297,8 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
     entry["state"] = RELEASED
     entry["released_ns"] = world["now_ns"]
     change_holding(world, entry["visit"], -entry["units"])
+    if entry["discount_cents"]:
+        give_coupon_back(world, entry["visit"])
     if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
         buckets_of(world, entry["item"])[entry["bucket"]] += units
     elif model["strategy"] == PREDEDUCT:

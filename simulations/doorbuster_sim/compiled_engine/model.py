@@ -13,7 +13,7 @@ from doorbuster.compiling import plain
 from doorbuster.provider import provider_of
 from doorbuster.scenario.distributions import Constant, DistributionBook
 from doorbuster.scenario.model import Scenario
-from doorbuster.scenario.shop import LATE_PAYMENTS
+from doorbuster.scenario.shop import BROKEN_REDEEMS, LATE_PAYMENTS, REDEEMS, Coupon
 from doorbuster.vocabulary import Action
 from doorbuster_sim import clock
 from doorbuster_sim.compiled_engine.layout import (
@@ -27,6 +27,7 @@ from doorbuster_sim.compiled_engine.layout import (
     Record,
     Records,
 )
+from doorbuster_sim.coupon import NO_COUPON
 from doorbuster_sim.faults import Faults
 from doorbuster_sim.strategies import LOOKS_BEFORE, code_of
 from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
@@ -51,6 +52,8 @@ class ModelMemory:
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
         record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
+        record["looks_before"] = code_of(scenario.shop.strategy) in LOOKS_BEFORE
+        _put_coupon(record, scenario.shop.coupon)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
         record["bends_time"] = len(faults.frozen) > 1 or len(faults.slow) > 1
@@ -83,6 +86,14 @@ class ModelMemory:
             self._record[name] = array.ctypes.data
 
 
+def _put_coupon(record: Record, coupon: Coupon | None) -> None:
+    record["coupon"] = NO_COUPON
+    if coupon is not None:
+        record["coupon"] = REDEEMS.index(coupon.redeem)
+        record["coupon_limit"], record["coupons_per_account"] = coupon.limit, coupon.per_account
+        record["coupon_off_cents"] = coupon.off_cents
+
+
 def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Records, Records]:
     """Every action's place in the list of all passages, and that list."""
     service, item_count = scenario.service, len(scenario.skus)
@@ -98,7 +109,9 @@ def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Rec
             station = names.index(passage.station)
             per_item = service.stations[station].per_item
             rows.append((first_pools[station], per_item, book.add(passage.time), station))
-    if code_of(scenario.shop.strategy) in LOOKS_BEFORE:
+    coupon = scenario.shop.coupon
+    looks_at_coupon = coupon is not None and coupon.redeem in BROKEN_REDEEMS
+    if looks_at_coupon or code_of(scenario.shop.strategy) in LOOKS_BEFORE:
         steps[Action.RESERVE]["look_passage"] = len(service.reserve) - 1
     return steps, np.array(rows, PASSAGE)
 

@@ -14,7 +14,7 @@ from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.shop import EXTENDING
 from doorbuster_sim import clock
-from doorbuster_sim.compiled_engine.accounts import NO_KEY, item_of_key
+from doorbuster_sim.compiled_engine.accounts import COUPONS, NO_KEY, item_of_key
 from doorbuster_sim.compiled_engine.calendar import bucket_bits_for
 from doorbuster_sim.compiled_engine.growth import Memory
 from doorbuster_sim.compiled_engine.layout import PLANNED, Record, Records
@@ -194,8 +194,11 @@ class CompiledSale:
         held = items["max_own_units"].copy()
         accounts = self._memory.array("accounts")
         accounts = accounts[accounts["key"] != NO_KEY]
+        accounts = accounts[plain(item_of_key)(accounts["key"]) != COUPONS]
         if len(accounts):
             np.maximum.at(held, plain(item_of_key)(accounts["key"]), accounts["units"])
+        coupon = self._scenario.shop.coupon
+        list_cents = int((items["sold"] * items["price_cents"]).sum())
         return Audit(
             items=[
                 ItemAudit(
@@ -214,7 +217,10 @@ class CompiledSale:
             captured_cents=world["captured_cents"],
             orders_captured_twice=world["captured_twice_count"],
             payments_without_order=world["captured_late_count"],
-            paid_cents=int((items["sold"] * items["price_cents"]).sum()),
+            paid_cents=list_cents - world["discount_cents"],
+            coupon_limit=None if coupon is None else coupon.limit,
+            coupon_redemptions=None if coupon is None else world["coupons_held"],
+            discount_cents=None if coupon is None else world["discount_cents"],
         )
 
     def station_uses(self) -> list[dict[str, Any]]:

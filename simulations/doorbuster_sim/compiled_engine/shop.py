@@ -251,7 +251,8 @@ def _reserve(model: Record, world: Record, request: int) -> int:
     if find_reservation(world, entry["visit"], entry["logical_attempt"]) != NOBODY:
         know_again(model, world, request)
         return _OK
-    return reserve(model, world, entry["visit"], entry["logical_attempt"], entry["seen"])
+    seen, coupon_seen = entry["seen"], entry["coupon_seen"]
+    return reserve(model, world, entry["visit"], entry["logical_attempt"], seen, coupon_seen)
 
 
 @compilable

@@ -17,6 +17,7 @@ from doorbuster_sim.compiled_engine.keeping import (
     take_visit,
 )
 from doorbuster_sim.compiled_engine.layout import NOBODY, OUTSIDE, Record
+from doorbuster_sim.compiled_engine.ledger import find_reservation
 from doorbuster_sim.compiled_engine.places import (
     attempts_of,
     behaviour_at,
@@ -25,10 +26,12 @@ from doorbuster_sim.compiled_engine.places import (
     planned_at,
     request_at,
     request_row_at,
+    reservation_at,
     times_of,
     visit_at,
     visit_row_at,
 )
+from doorbuster_sim.coupon import NO_COUPON
 from doorbuster_sim.event_order import Rank, event_order
 from doorbuster_sim.tables import ABSENT_NS
 
@@ -73,6 +76,7 @@ def arrive(model: Record, world: Record, row: int) -> None:
     entry["reservation"] = NOBODY
     entry["payment"] = NOBODY
     entry["own_units"] = 0
+    entry["own_coupons"] = 0
     attempts_of(world, visit)[:] = 0
     state, _, _ = first_step(planned["channel"])
     _put_state(world, visit, state)
@@ -265,6 +269,9 @@ def react(model: Record, world: Record, visit: int, reply: int) -> None:
         entry["paid_ns"] = now_ns
         price_cents = item_at(world, entry["item"])["price_cents"]
         entry["price_paid_cents"] = price_cents * entry["quantity"]
+        if model["coupon"] != NO_COUPON:
+            paid = find_reservation(world, visit, entry["refusal_count"])
+            entry["price_paid_cents"] -= reservation_at(world, paid)["discount_cents"]
     following, action, wait_s = next_step(
         behaviour_at(model),
         entry["visitor"],

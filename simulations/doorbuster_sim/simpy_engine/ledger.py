@@ -9,8 +9,9 @@ from enum import Enum
 from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.scenario.shop import EXTENDING, LatePayment, Strategy
+from doorbuster.scenario.shop import EXTENDING, Coupon, LatePayment, Strategy
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, keeping_of
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
 from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
@@ -46,6 +47,8 @@ class Reservation:
     released_ns: int = ABSENT_NS
     sold_ns: int = ABSENT_NS
     bucket: int = 0
+    discount_cents: int = 0
+    """What its coupon takes off."""
     is_extended: bool = True
 
     @property
@@ -118,8 +121,10 @@ class StockLedger:
         sweep_ns: int,
         strategy: Strategy = "conditional_update",
         late_payment: LatePayment = "hold",
+        coupon: Coupon | None = None,
     ) -> None:
         self.items = items
+        self.coupons = CouponBook(coupon) if coupon is not None else None
         self._late_payment = late_payment
         self._sweep_ns = sweep_ns
         self._swept_ns: int | None = None
@@ -149,11 +154,19 @@ class StockLedger:
         self._keeping.know_again(self.items[item], seen)
 
     def reserve(
-        self, item: int, account: int, units: int, now_ns: int, lapses_ns: int, seen: int = 0
+        self,
+        item: int,
+        account: int,
+        units: int,
+        now_ns: int,
+        lapses_ns: int,
+        seen: int = 0,
+        coupon_seen: int | None = None,
     ) -> tuple[Reply | None, Reservation | None]:
         """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
 
-        None instead of a reply: somebody was faster, look again.
+        None instead of a reply: somebody was faster, look again. coupon_seen: None for a wish
+        that brings no coupon.
         """
         stock = self.items[item]
         if not self._is_within_limit(account, item, units):
@@ -162,6 +175,9 @@ class StockLedger:
         if bucket < 0:
             return None if bucket == OVERTAKEN else Reply.SOLD_OUT, None
         self._held_units[account, item] += units
+        discount_cents = 0
+        if self.coupons is not None and coupon_seen is not None:
+            discount_cents = self.coupons.redeem(account, coupon_seen)
         reservation = Reservation(
             item,
             account,
@@ -170,6 +186,7 @@ class StockLedger:
             expires_ns=lapses_ns,
             reserved_ns=now_ns,
             bucket=bucket,
+            discount_cents=discount_cents,
             is_extended=self._late_payment in EXTENDING,
         )
         self._locks.append(reservation)
@@ -201,12 +218,22 @@ class StockLedger:
         item, account, units = reservation.item, reservation.account, reservation.units
         if self._late_payment != "recheck_stock" or not self._is_within_limit(account, item, units):
             return False
+        if reservation.discount_cents and not self._coupons_of(reservation).is_left(account):
+            return False
         bucket = self._keeping.take_again(self.items[item], account, units)
         if bucket < 0:
             return False
         reservation.bucket = bucket
         self._held_units[account, item] += units
+        if reservation.discount_cents:
+            self._coupons_of(reservation).take(account)
         return True
+
+    def _coupons_of(self, reservation: Reservation) -> CouponBook:
+        """Where the coupon of a reservation is counted."""
+        assert reservation.discount_cents
+        assert self.coupons is not None
+        return self.coupons
 
     def sweep(self, now_ns: int) -> None:
         """Release every lapsed reservation."""
@@ -240,6 +267,8 @@ class StockLedger:
         reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
         self._held_units[reservation.account, reservation.item] -= reservation.units
         self._keeping.give_back(stock, reservation)
+        if reservation.discount_cents:
+            self._coupons_of(reservation).give_back(reservation.account)
 
     def audit(self, item: int, now_ns: int) -> ItemAudit:
         """What the ledger says about one item, in the form of a live target's read-back."""

@@ -12,7 +12,7 @@ from doorbuster.draws import DistributionTables, Purpose, draw, sample
 from doorbuster.plan import Plan, Timetable
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
-from doorbuster.visitor import VisitState, first_step
+from doorbuster.visitor import VisitState, brings_coupon, first_step
 from doorbuster.vocabulary import FAILED_REPLIES, Action, Outcome, Reply
 from doorbuster_sim.books import charges_table, orders_table
 from doorbuster_sim.clock import NANOSECONDS, STOCK_READING_NS
@@ -149,7 +149,13 @@ class _Sale:
                 state.refusal_count if step == Action.RESERVE else state.decline_count
             ),
             reserving_attempt=state.refusal_count,
+            brings_coupon=step is Action.RESERVE and self._brings_coupon(visitor),
         )
+
+    def _brings_coupon(self, visitor: int) -> bool:
+        if self._scenario.shop.coupon is None:
+            return False
+        return brings_coupon(self._behaviour, visitor, int(self._plan.persona[visitor]))
 
     def _answer(self, request: Request, timeout_ns: int) -> simpy.Event:
         """An event with the Reply, or TIMEOUT; the shop works on when nobody waits any more."""
@@ -181,7 +187,8 @@ class _Sale:
         elif reply is Reply.OK and request.action in (Action.PAY, Action.POLL):
             visit.paid_ns = self._env.now_ns
             item = self._scenario.shop.items[request.item]
-            visit.price_paid_cents = item.price_cents * request.units
+            price_cents = item.price_cents * request.units
+            visit.price_paid_cents = price_cents - self._shop.discount_cents(request)
 
     def _read_stock(self, end_ns: int) -> Waiting:
         yield self._env.moment(0, Rank.STOCK_READING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import NamedTuple
@@ -52,6 +52,8 @@ class Request(NamedTuple):
     """Of reserve and pay: repeated requests with the same one are the same order or payment."""
     reserving_attempt: int
     """Of pay and poll: the logical attempt that made the reservation."""
+    brings_coupon: bool = False
+    """Of reserve."""
 
 
 class _Passage(NamedTuple):
@@ -154,7 +156,9 @@ class SimulatedShop:
             sweep_ns=self._sweep_ns,
             strategy=scenario.shop.strategy,
             late_payment=scenario.shop.late_payment,
+            coupon=scenario.shop.coupon,
         )
+        self._coupon = scenario.shop.coupon
         self._lock_ns = to_ns(scenario.shop.lock_time)
         self._jitter_ns = to_ns(scenario.shop.release_jitter)
         self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
@@ -239,10 +243,10 @@ class SimulatedShop:
             looked = self._look(request)
             if isinstance(looked, Reply):
                 return looked
-            seen = looked
+            seen, coupon_seen = looked, self._look_at_coupon(request)
             if not (yield from self._pass(request, last, partial(self._is_in_vain, request, seen))):
                 break
-            reply = self._reserve(request, seen)
+            reply = self._reserve(request, seen, coupon_seen)
             if reply is not None:
                 break
         if reply is not Reply.OK:
@@ -257,6 +261,12 @@ class SimulatedShop:
             return 0
         return Reply.NOT_OPEN if self._env.now_ns < 0 else looked
 
+    def _look_at_coupon(self, request: Request) -> int | None:
+        """What a wish sees that brings the coupon, None for one that does not."""
+        if not request.brings_coupon or self.ledger.coupons is None:
+            return None
+        return self.ledger.coupons.look(request.account)
+
     def _is_in_vain(self, request: Request, seen: int) -> bool:
         """Whether the last station cannot help who saw this, unless the reservation is made."""
         is_known = request.logical_attempt in self._customer(request.visitor).reservations
@@ -268,6 +278,10 @@ class SimulatedShop:
             self.ledger.audit(item, self._env.now_ns) for item in range(len(self.ledger.items))
         ]
         captures = Counter(id(reservation) for _, reservation in self._captures)
+        carrying = [order for _, _, order in self._orders() if order.discount_cents]
+        held = [order.state in (LockState.LOCKED, LockState.PAID) for order in carrying]
+        discount_cents = sum(o.discount_cents for o in carrying if o.state is LockState.PAID)
+        coupon = self._coupon
         return Audit(
             items=items,
             payments_captured=len(self._captures),
@@ -276,7 +290,11 @@ class SimulatedShop:
             paid_cents=sum(
                 item.sold_units * price
                 for item, price in zip(items, self._prices_cents, strict=True)
-            ),
+            )
+            - discount_cents,
+            coupon_limit=None if coupon is None else coupon.limit,
+            coupon_redemptions=None if coupon is None else sum(held),
+            discount_cents=None if coupon is None else discount_cents,
             payments_without_order=sum(
                 reservation.state is not LockState.PAID for _, reservation in self._captures
             ),
@@ -288,12 +306,17 @@ class SimulatedShop:
             (
                 *(visitor, attempt, order.account, order.item, order.units),
                 *(_ORDER_STATES.index(order.state), order.reserved_ns, order.expires_ns),
-                *(order.released_ns, order.sold_ns),
+                *(order.released_ns, order.sold_ns, order.discount_cents),
             )
-            for visitor, customer in self._customers.items()
-            for attempt, order in customer.reservations.items()
+            for visitor, attempt, order in self._orders()
         ]
         return OrderColumns(*columns_of(rows, len(fields(OrderColumns))))
+
+    def _orders(self) -> Iterator[tuple[int, int, Reservation]]:
+        """Every reservation by visitor and logical attempt."""
+        for visitor, customer in self._customers.items():
+            for attempt, order in customer.reservations.items():
+                yield visitor, attempt, order
 
     def charge_columns(self) -> ChargeColumns:
         """The provider's book: what it was asked for before the end."""
@@ -302,12 +325,18 @@ class SimulatedShop:
                 *(visitor, attempt, charge.order_attempt, charge.channel),
                 *(charge.reservation.item, charge.reservation.units, charge.state),
                 *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
+                charge.reservation.discount_cents,
             )
             for visitor, customer in self._customers.items()
             for attempt, charge in customer.charges.items()
             if charge.is_known and charge.asked_ns < self._env.now_ns
         ]
         return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
+
+    def discount_cents(self, request: Request) -> int:
+        """What the coupon takes off the reservation that a request pays or polls for."""
+        reservation = self._customer(request.visitor).reservations[request.reserving_attempt]
+        return reservation.discount_cents
 
     def station_uses(self) -> list[dict[str, object]]:
         """How busy each station was, for run.json."""
@@ -321,7 +350,7 @@ class SimulatedShop:
             return Reply.NOT_OPEN
         return Reply.OK if self.ledger.items[request.item].available > 0 else Reply.SOLD_OUT
 
-    def _reserve(self, request: Request, seen: int) -> Reply | None:
+    def _reserve(self, request: Request, seen: int, coupon_seen: int | None) -> Reply | None:
         """The stock decision; None for who was overtaken since the look."""
         if self._env.now_ns < 0:
             return Reply.NOT_OPEN
@@ -334,7 +363,7 @@ class SimulatedShop:
             self._lock_ns, self._jitter_ns, self._system_seed, request.visitor, attempt
         )
         reply, reservation = self.ledger.reserve(
-            request.item, request.account, request.units, now_ns, lapses_ns, seen
+            request.item, request.account, request.units, now_ns, lapses_ns, seen, coupon_seen
         )
         if reservation is not None:
             customer.reservations[request.logical_attempt] = reservation
@@ -437,6 +466,7 @@ class SimulatedShop:
 
     def _keep_money(self, reservation: Reservation) -> None:
         cents = reservation.units * self._prices_cents[reservation.item]
+        cents -= reservation.discount_cents
         self._captures.append((cents, reservation))
 
     def _ask_again(self, payment: _Payment) -> bool:
