@@ -22,6 +22,7 @@ from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
+    BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
@@ -443,25 +444,30 @@ def _cancels(pen: _Pen, draft: Mapping) -> None:
 
 
 def _coupon(pen: _Pen, draft: Mapping) -> None:
-    """A coupon in half of the sales; counted wrongly only where nothing else is broken."""
+    """A coupon in most sales; counted wrongly only where nothing else is broken."""
     pen.new_page()
     shop = draft["shop"]
-    if not pen.pick((False, True)):
+    if not pen.pick((False, True, True)):
         return
-    for item in shop["items"]:
-        item["price"] = item["price"] or 3
     is_broken = (
         shop.get("late_payment") in BROKEN_LATE_PAYMENTS
         or shop.get("unanswered_charge") in BROKEN_UNANSWERED_CHARGES
     )
+    redeem = REDEEMS[0] if is_broken else pen.pick((REDEEMS[0], REDEEMS[0], *REDEEMS))
+    is_raced = redeem in BROKEN_REDEEMS
+    if is_raced:
+        _fight_for_stock(pen, draft)
+    pen.new_page()
+    for item in shop["items"]:
+        item["price"] = item["price"] or 3
     shop["coupon"] = {
-        "limit": pen.pick((2, 1, 3, 0, 8, 1000)),
+        "limit": pen.pick((2, 1) if is_raced else (2, 1, 3, 0, 8, 1000)),
         "off": pen.pick((0.01, 0.99, min(item["price"] for item in shop["items"]))),
         "per_account": pen.pick((1, 2)),
-        "redeem": REDEEMS[0] if is_broken else pen.pick((REDEEMS[0], REDEEMS[0], *REDEEMS)),
+        "redeem": redeem,
     }
     for persona in draft["crowd"]["personas"].values():
-        persona["coupon_fraction"] = pen.pick((1.0, 0.5, 1.0, 0.0))
+        persona["coupon_fraction"] = pen.pick((1.0, 0.5) if is_raced else (1.0, 0.5, 1.0, 0.0))
 
 
 FAULTS = (
@@ -602,8 +608,8 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     pen.new_page()
     shop["release_jitter"] = pen.ticks(0, 0, 1, 2, 3.7, 20)
     if shop["strategy"] not in BROKEN_STRATEGIES:
-        _cancels(pen, draft)
         _coupon(pen, draft)
+        _cancels(pen, draft)
     return draft
 
 
