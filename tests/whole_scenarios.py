@@ -613,9 +613,13 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     return draft
 
 
+MIXED = (*(name for name in STRATEGIES if name not in BROKEN_STRATEGIES), *STRATEGIES)
+"""The correct ones twice: only with them can coupons, cancelling and late money be tried."""
+
+
 @st.composite
 def whole_scenarios(
-    draw: st.DrawFn, style: Style | None = None, strategies: Sequence[Strategy] = STRATEGIES
+    draw: st.DrawFn, style: Style | None = None, strategies: Sequence[Strategy] = MIXED
 ) -> Whole:
     """A scenario in which `check` finds nothing, with the settings of one run.
 
