@@ -23,6 +23,7 @@ settings.register_profile("doorbuster", deadline=None, derandomize=True)
 settings.load_profile("doorbuster")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that measure come last, in one process, so that each fixture is made once."""
     alone = [item for item in items if item.get_closest_marker("alone")]
