@@ -209,6 +209,25 @@ def test_a_slow_database_is_slow_for_what_begins_meanwhile(hold: Hold) -> None:
     assert story(sale) == ["0 browse 0-12 ok", "1 browse 2-27 ok", "2 browse 4-37 ok"]
 
 
+@pytest.mark.parametrize("row", [{}, {"station": "row"}])
+def test_a_slow_database_leaves_other_stations_alone(hold: Hold, row: dict[str, str]) -> None:
+    """The last station of a reservation is 5 ms slower, a page and the till are not."""
+    page = {"station": "page", "time": "10ms"}
+    service = {
+        "stations": [{"name": "page", "servers": 1}, {"name": "row", "servers": 1}],
+        "browse": [page],
+        "reserve": [page, {"station": "row", "time": "10ms"}],
+        "pay": [page],
+    }
+    sale = hold([fault("slow_database", -1000, 2000, extra="5ms", **row)], [0], service=service)
+    # At the row from 33 to 48.
+    assert story(sale) == [
+        "0 browse 0-12 ok",
+        "0 reserve 22-49 ok",
+        "0 pay 69-121 ok",
+    ]
+
+
 @pytest.mark.parametrize("answer", ["refuse", "hang"])
 @pytest.mark.parametrize("lock_ms", [268, 267, 200])
 def test_after_an_outage_a_charge_is_asked_for_again_while_its_lock_lives(
