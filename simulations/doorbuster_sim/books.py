@@ -22,6 +22,10 @@ ORDER_STATES = ("locked", "sold", "released", "cancelled")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 """By the codes in the columns below."""
 
+# Made once: for each value made of a Python string, pyarrow looks for pandas on the disk.
+_DASH, _NOTHING = pa.scalar("-"), pa.scalar("")
+_ENDINGS = pa.array(["", "-again"])
+
 
 @dataclass(frozen=True)
 class OrderColumns:
@@ -114,11 +118,11 @@ def _prices(scenario: Scenario) -> Column:
 
 def _charge_name(visitor: Column, attempt: Column) -> pa.Array:
     """As `_name`; a second charge for the same payment has its name and `-again`."""
-    endings = pa.array(["", "-again"]).take(pa.array(attempt // CHARGED_AGAIN))
+    endings = _ENDINGS.take(pa.array(attempt // CHARGED_AGAIN))
     names = _name(visitor, attempt % CHARGED_AGAIN)
-    return pc.binary_join_element_wise(names, endings, "")
+    return pc.binary_join_element_wise(names, endings, _NOTHING)
 
 
 def _name(visitor: Column, attempt: Column) -> pa.Array:
     texts = (pc.cast(pa.array(numbers), pa.string()) for numbers in (visitor, attempt))
-    return pc.binary_join_element_wise(*texts, "-")
+    return pc.binary_join_element_wise(*texts, _DASH)

@@ -57,26 +57,24 @@ class _Rows:
     """Keeps all rows."""
 
     def __init__(self) -> None:
-        self._requests: list[Records] = [np.zeros(0, REQUEST_ROW)]
-        self._visits: list[Records] = [np.zeros(0, VISIT_ROW)]
-        self._orders: list[Records] = [np.zeros(0, ORDER_ROW)]
-        self._charges: list[Records] = [np.zeros(0, CHARGE_ROW)]
+        self._requests, self._visits = _Kept(REQUEST_ROW), _Kept(VISIT_ROW)
+        self._orders, self._charges = _Kept(ORDER_ROW), _Kept(CHARGE_ROW)
 
     def requests(self, rows: Records) -> None:
-        self._requests.append(rows.copy())
+        self._requests.append(rows)
 
     def visits(self, rows: Records) -> None:
-        self._visits.append(rows.copy())
+        self._visits.append(rows)
 
     def orders(self, rows: Records) -> None:
-        self._orders.append(rows.copy())
+        self._orders.append(rows)
 
     def charges(self, rows: Records) -> None:
-        self._charges.append(rows.copy())
+        self._charges.append(rows)
 
     def request_columns(self) -> RequestColumns:
         """In the order of their ends; those without an end last, as sent."""
-        rows = np.concatenate(self._requests)
+        rows = self._requests.whole()
         unanswered = np.flatnonzero(rows["done_ns"] == ABSENT_NS)
         order = np.lexsort((rows["visitor"][unanswered], rows["sent_ns"][unanswered]))
         rows[unanswered] = rows[unanswered[order]]
@@ -84,18 +82,40 @@ class _Rows:
 
     def visit_columns(self) -> VisitColumns:
         """Ordered by number."""
-        rows = np.concatenate(self._visits)
+        rows = self._visits.whole()
         ordered = np.empty_like(rows)
         ordered[rows["visitor"]] = rows
         return VisitColumns(**{name: ordered[name] for name in _fields(VisitColumns)})
 
     def order_columns(self) -> OrderColumns:
-        rows = np.concatenate(self._orders)
+        rows = self._orders.whole()
         return OrderColumns(**{name: rows[name] for name in _fields(OrderColumns)})
 
     def charge_columns(self) -> ChargeColumns:
-        rows = np.concatenate(self._charges)
+        rows = self._charges.whole()
         return ChargeColumns(**{name: rows[name] for name in _fields(ChargeColumns)})
+
+
+class _Kept:
+    """Rows of one kind, copied as they come."""
+
+    def __init__(self, dtype: np.dtype[np.void]) -> None:
+        self._dtype = dtype
+        self._blocks: list[Records] = []
+
+    def append(self, rows: Records) -> None:
+        if len(rows):
+            self._blocks.append(rows.copy())
+
+    def whole(self) -> Records:
+        """All rows; to be asked once, since a single block is handed out itself."""
+        match self._blocks:
+            case []:
+                return np.zeros(0, self._dtype)
+            case [rows]:
+                return rows
+            case blocks:
+                return np.concatenate(blocks)
 
 
 def _fields(columns: type[Any]) -> list[str]:
