@@ -225,16 +225,19 @@ def test_a_precision_that_is_not_reached_is_told(tmp_path: Path) -> None:
 def test_plain_progress_tells_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 8.0, 9.0, 30.0, 7230.0])
+    clock = iter([0.0, 60.0, 61.0, 68.0, 90.0, 7290.0])
     monkeypatch.setattr("doorbuster.cli.progress.time.monotonic", lambda: next(clock))
     monkeypatch.setattr("doorbuster.cli.progress.QUIET_S", 5.0)
     with progress("simulating") as advance:
-        advance(0.4, "4 of 10 sales")
-        advance(0.5, "5 of 10 sales")  # A second later: too early for another line.
-        advance(0.0, "none")
+        # A minute in which something was compiled, perhaps: nobody knows how fast it goes on.
+        advance(0.1, "1 of 10 sales")
+        advance(0.2, "2 of 10 sales")  # A second later: too early for another line.
+        advance(0.5, "5 of 10 sales")
+        advance(0.0, "none")  # Another piece of work under the same title.
         advance(0.25, "1 of 4 sales")
     assert capsys.readouterr().err.splitlines() == [
-        "simulating: 40% 4 of 10 sales, 12 s left",
+        "simulating: 10% 1 of 10 sales",
+        "simulating: 50% 5 of 10 sales, 10 s left",
         "simulating: 0% none",
         "simulating: 25% 1 of 4 sales, 6 h left",
     ]

@@ -12,7 +12,7 @@ import click
 QUIET_S = 10.0
 """Where stderr is no terminal: seconds between two lines."""
 TELLING_FRACTION = 0.01
-"""Below it the time that has passed tells nothing about the time that is left."""
+"""Less of the work tells nothing about the time that is left."""
 
 
 class Advance(Protocol):
@@ -55,28 +55,31 @@ def _bar(console: object, title: str) -> Iterator[Advance]:
 
 
 def _lines(title: str) -> Iterator[Advance]:
-    started = last = time.monotonic()
+    last = time.monotonic()
+    begun: tuple[float, float] | None = None
 
     def advance(fraction: float, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, begun
         now = time.monotonic()
+        # Compiling and starting processes come before the first word, which so tells no speed.
+        begun = (now, fraction) if begun is None or fraction < begun[1] else begun
         if now - last >= QUIET_S:
             last = now
-            left = time_left(now - started, fraction)
+            left = time_left(now - begun[0], fraction - begun[1], 1 - fraction)
             line = f"{title}: {fraction:.0%} {note}".rstrip()
             click.echo(f"{line}, {left} left" if left else line, err=True)
 
     yield advance
 
 
-def time_left(elapsed_s: float, fraction: float) -> str:
-    """How long the rest takes if it goes on like this: `12 s`, `3 min`; empty at the start.
+def time_left(passed_s: float, done: float, open_: float) -> str:
+    """How long the open fraction takes if it goes on as the done one: `12 s`, `3 min`.
 
-    Compiling and starting processes fall into the first hundredth, so it tells nothing.
+    Empty where too little is done to tell.
     """
-    if not TELLING_FRACTION <= fraction <= 1:
+    if done < TELLING_FRACTION:
         return ""
-    left_s = elapsed_s * (1 - fraction) / fraction
+    left_s = passed_s * open_ / done
     for size_s, unit in ((3600, "h"), (60, "min")):
         if left_s >= 2 * size_s:
             return f"{left_s / size_s:.0f} {unit}"
