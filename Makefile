@@ -41,7 +41,7 @@ mutants: $(STAMP) ## plant defects in the simulation, one by one: do the tests n
 	$(BIN)/python tests/mutants/run.py $(ARGS)
 
 controls: $(STAMP) ## every way of keeping stock, broken ones too: do the detectors tell? (docs/failure-modes.md)
-	$(BIN)/python tests/controls/run.py $(ARGS)
+	$(BIN)/python -m tests.controls.run $(ARGS)
 
 kills: $(STAMP) ## kill -9 of shop, workers and provider, 51 times in live sales: is anything lost?
 	$(BIN)/python tests/controls/kills.py $(ARGS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.controls import run
+from tests.controls.tried import Kept, Tried, table
 
 from doorbuster.cli import main
 from doorbuster.detectors.failures import DETECTORS
@@ -76,10 +77,29 @@ def words_of(shop: Shop) -> set[str]:
 )
 def test_what_counts_as_a_hit(word: str, found: dict[str, str], is_good: bool) -> None:
     """A broken control must show its own failure, a correct one none at all."""
-    tried = run.Tried(run.CONTROLS[word], "simulation", 1)
+    tried = a_trial(word)
     tried.add(found)
     assert tried.is_good == is_good
-    assert ("WRONG" in run.table([tried])) != is_good
+    assert ("WRONG" in table([tried])) != is_good
+
+
+def a_trial(word: str, wanted: int = 1) -> Tried:
+    """Of one control, with nothing tried yet."""
+    control = run.CONTROLS[word]
+    return Tried(word, control.row, control.must_be_found, "live, sqlite", wanted)
+
+
+def test_what_was_tried_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = a_trial("forget", 3)
+    tried.add({"paid_and_lost": "a charge"})
+    tried.void += 1
+    Kept(tmp_path).save(tried)
+    assert Kept(tmp_path).tried(a_trial("forget", 3)) == tried
+    # Not of another control, of fewer sales, or of other sources.
+    assert Kept(tmp_path).tried(a_trial("charge_again", 3)).runs == 0
+    assert Kept(tmp_path).tried(a_trial("forget", 2)).runs == 0
+    monkeypatch.setattr("tests.controls.tried.SOURCES", ("core",))
+    assert Kept(tmp_path).tried(a_trial("forget", 3)).runs == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
     make controls                          everything, in simulation and live
     make controls ARGS="--world sim"       without a shop
     make controls ARGS="check_then_write forget --store postgresql --runs 3"
+    make controls ARGS="--keep controls"   goes on where it was interrupted: keeps each sale
 
 For each strategy, each policy about money and each way to count a coupon of the scenario model it
 simulates and runs a small sale many times, judges each one by itself, and prints one table: in how
@@ -17,15 +18,15 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from tests.controls.tried import Kept, Tried, table
 
 from doorbuster.detectors.failures import failures_of
 from doorbuster.exit_codes import INVALID, PASS
@@ -177,42 +178,6 @@ CONTROLS = {control.word: control for control in _controls()}
 """By the word that chooses one on the command line."""
 
 
-@dataclass
-class Tried:
-    """What was found in the sales of one control in one world."""
-
-    control: Control
-    world: str
-    wanted: int
-    """Sales that are asked for."""
-    runs: int = 0
-    found: Counter[str] = field(default_factory=Counter)
-    """Sales in which each failure or invariant was found."""
-    hits: int = 0
-    """Sales in which the failure was found that must be, or any at all for a correct control."""
-    void: int = 0
-    first: str = ""
-    """A piece of evidence."""
-
-    @property
-    def is_good(self) -> bool:
-        """Found in every sale, or in none, as it must be."""
-        return self.runs == self.wanted and self.hits == (
-            self.runs if self.control.is_broken else 0
-        )
-
-    def add(self, found: dict[str, str]) -> None:
-        """One more sale, with the evidence of each failure."""
-        self.runs += 1
-        self.found.update(found.keys())
-        wanted = self.control.must_be_found
-        hit = set(found) & wanted if wanted else set(found)
-        self.hits += bool(hit)
-        if hit and not self.first:
-            name = min(hit)
-            self.first = f"{name}: {found[name]}"
-
-
 def found_in(records: RunRecords, replication: int) -> dict[str, str]:
     """Every failure in one sale with its first evidence."""
     failures = failures_of(books_of(records, replication))
@@ -242,9 +207,11 @@ def written(control: Control, folder: Path, faults: Faults) -> Path:
     return path
 
 
-def in_simulation(control: Control, runs: int, folder: Path) -> Tried:
+def in_simulation(control: Control, runs: int, folder: Path, kept: Kept) -> Tried:
     """As many sales, each with a crowd of its own; one run of `simulate` for each way to break."""
-    results, tried = folder / "results", Tried(control, "simulation", runs)
+    results, tried = folder / "results", kept.tried(_tried(control, "simulation", runs))
+    if tried.runs == runs:
+        return tried
     ways = control.faults("postgresql")[:runs]
     for number, faults in enumerate(ways):
         sales = len(range(number, runs, len(ways)))
@@ -255,24 +222,26 @@ def in_simulation(control: Control, runs: int, folder: Path) -> Tried:
             tried.add(found_in(records, replication))
         if not control.is_broken:
             _add_invariants(tried, records)
+    kept.save(tried)
     return tried
 
 
-def live(control: Control, store: str, runs: int, folder: Path) -> Tried:
+def live(control: Control, store: str, runs: int, folder: Path, kept: Kept) -> Tried:
     """As many live runs against one shop, which is reset before each; a void one is repeated.
 
     A sale with kills has a shop of its own.
     """
     results = folder / "results"
     redis = "redis" if control.value.startswith("prededuct") and store == "postgresql" else None
-    tried = Tried(control, f"live, {store}{' and redis' if redis else ''}", runs)
+    tried = kept.tried(_tried(control, f"live, {store}{' and redis' if redis else ''}", runs))
     ways = control.faults(store)
     sales = [read_scenario(written(control, folder, faults)) for faults in ways]
-    seed = FIRST_SEED
     with ExitStack() as stack:
+        shop = None
         while tried.runs < runs and tried.void <= VOID_MAX_FRACTION * runs:
             sale = sales[tried.runs % len(sales)]
-            if sale.scenario.faults or seed == FIRST_SEED:
+            seed = FIRST_SEED + tried.runs + tried.void
+            if sale.scenario.faults or shop is None:
                 stack.close()  # Of one that was killed nobody is left who stands by.
                 own = folder / str(seed)
                 shop = stack.enter_context(
@@ -280,19 +249,21 @@ def live(control: Control, store: str, runs: int, folder: Path) -> Tried:
                 )
             options = LiveOptions(target=shop.url, admin_token=shop.admin_token)
             run = run_live(sale, RunSettings(seed), options, results)
-            seed += 1
             if run.folder is None or run.exit_code not in (PASS, INVALID):
-                sys.exit(
-                    f"{control.row}, {tried.world}, seed {seed - 1}: {' '.join(run.sentences)}"
-                )
+                sys.exit(f"{control.row}, {tried.world}, seed {seed}: {' '.join(run.sentences)}")
             records = read_records(RunFolder.open(run.folder))
             if is_void(records):
                 tried.void += 1
-                continue
-            tried.add(found_in(records, 0))
-            if not control.is_broken:
-                _add_invariants(tried, records)
+            else:
+                tried.add(found_in(records, 0))
+                if not control.is_broken:
+                    _add_invariants(tried, records)
+            kept.save(tried)
     return tried
+
+
+def _tried(control: Control, world: str, wanted: int) -> Tried:
+    return Tried(control.word, control.row, control.must_be_found, world, wanted)
 
 
 def _add_invariants(tried: Tried, records: RunRecords) -> None:
@@ -309,23 +280,6 @@ def _called(words: list[str]) -> None:
         sys.exit(f"doorbuster {' '.join(words)}: exit code {done.returncode}\n{done.stderr}")
 
 
-def table(tried: list[Tried]) -> str:
-    """All that was tried as a Markdown table."""
-    lines = [
-        "| control | | world | sales | found in | detectors that fired (sales) | |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in tried:
-        fired = ", ".join(f"{name} {number}" for name, number in row.found.most_common()) or "none"
-        kind = "broken" if row.control.is_broken else "correct"
-        state = "ok" if row.is_good else "WRONG"
-        if row.void:
-            state += f" ({row.void} void, repeated)"
-        cells = [f"`{row.control.row}`", kind, row.world, row.runs, row.hits, fired, state]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Try what was asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -333,7 +287,9 @@ def main() -> None:
     parser.add_argument("--world", choices=["sim", "live", "both"], default="both")
     parser.add_argument("--store", action="append", help="sqlite, postgresql; default both")
     parser.add_argument("--runs", type=int, help="sales of each; default 10 broken, 20 correct")
+    parser.add_argument("--keep", type=Path, help="folder that keeps every sale; goes on with it")
     asked = parser.parse_args()
+    kept = Kept(asked.keep)
     done: list[Tried] = []
     with tempfile.TemporaryDirectory(prefix="doorbuster-controls-") as name:
         for word in asked.controls or CONTROLS:
@@ -345,9 +301,9 @@ def main() -> None:
                 folder = Path(name) / f"{word}-{world}"
                 folder.mkdir()
                 tried = (
-                    in_simulation(control, runs, folder)
+                    in_simulation(control, runs, folder, kept)
                     if world == "sim"
-                    else live(control, world, runs, folder)
+                    else live(control, world, runs, folder, kept)
                 )
                 done.append(tried)
                 sys.stderr.write(f"{control.row}, {tried.world}: {tried.hits} of {tried.runs}\n")
