@@ -233,13 +233,13 @@ def test_a_refund_overtakes_the_capture(tmp_path: Path, hook: Hook) -> None:
     """Held back until the next of the channel has gone out, whichever charge that is about."""
     traits = {"webhooks": {"reordered_fraction": 0.5, "late_fraction": 0, "duplicate_fraction": 0}}
     with provider_at(tmp_path, traits, mail=mail(hook)) as (_, http):
-        for visitor in range(12):
+        for visitor in range(24):
             charge_id = charge(http, f"k{visitor}", means=f"test-{visitor}-0").json()["charge_id"]
             http.post("/refunds", json={"charge_id": charge_id})
-        hook.wait_for(24)
-        assert http.get("/notifications").json()["held_back"] > 3
+        hook.wait_for(48)
+        assert http.get("/notifications").json()["held_back"] > 7
     order = [(d.told["charge"]["charge_id"], d.told["type"]) for d in hook.got]
-    assert len(set(order)) == 24
+    assert len(set(order)) == 48
     overtaken = [
         charge_id
         for charge_id, kind in order

@@ -154,6 +154,8 @@ class Notifier:
                 "Doorbuster-Delivery": str(number + 1),
             }
             self.counts["deliveries"] += 1
+            # Not those that are held back while this one is under way: it overtakes none of them.
+            overtaken = self._held.pop(event.charge.channel, [])
             try:
                 async with self._session.post(
                     self.mailbox.url, data=body, headers=headers, allow_redirects=False
@@ -161,7 +163,7 @@ class Notifier:
                     is_acknowledged = reply.status in _ACKNOWLEDGED
             except (aiohttp.ClientError, TimeoutError, OSError):
                 is_acknowledged = False
-        for held in self._held.pop(event.charge.channel, ()):
+        for held in overtaken:
             if not held.done():
                 held.set_result(None)
         return is_acknowledged
