@@ -31,15 +31,22 @@ def test_quantile_and_share_say_the_same(times: list[float], fraction: float, li
     )
 
 
-@given(times=TIMES, fraction=FRACTIONS, group_count=st.integers(1, 7))
+@given(
+    times=TIMES,
+    fractions=st.lists(FRACTIONS, min_size=1, max_size=3),
+    group_count=st.sampled_from([1, 2, 7, 70_000]),
+)
 def test_groups_agree_with_single_calls(
-    times: list[float], fraction: float, group_count: int
+    times: list[float], fractions: list[float], group_count: int
 ) -> None:
     values = np.array(times)
     groups = np.arange(len(times)) * 7919 % group_count
-    found = quantiles_by_group(values, groups, group_count, fraction)
-    expected = [quantile(values[groups == group], fraction) for group in range(group_count)]
-    np.testing.assert_array_equal(found, expected)
+    found = quantiles_by_group(values, groups, group_count, fractions)
+    assert found.shape == (len(fractions), group_count)
+    filled = np.unique(groups)
+    expected = [[quantile(values[groups == group], f) for group in filled] for f in fractions]
+    np.testing.assert_array_equal(found[:, filled], expected)
+    assert np.isfinite(found).sum() == len(fractions) * len(filled)
 
 
 def test_of_nothing_there_is_no_quantile() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from doorbuster.measures import RunRecords, read_records
-from doorbuster.measures.columns import OUTCOMES, STEPS
+from doorbuster.measures.columns import OUTCOMES, STEPS, rows_by_replication
 from doorbuster.measures.latency import (
     backlog,
     dispatch_delay_s,
@@ -41,7 +41,7 @@ from doorbuster.measures.series import (
     orders_per_s,
     outcomes_per_s,
     replies_per_s,
-    response_quantile_s,
+    response_quantiles_s,
     stock_level,
 )
 from doorbuster.records.run_folder import RunFolderError
@@ -52,6 +52,15 @@ Builder = Callable[..., Any]
 @pytest.fixture
 def records(hand_made: Builder) -> RunRecords:
     return read_records(hand_made().write())
+
+
+@pytest.mark.parametrize("numbers", [[], [0, 0], [0, 1, 1, 3], [1, 0, 3, 1]])
+def test_a_replication_has_its_rows_wherever_they_lie(numbers: list[int]) -> None:
+    column = np.array(numbers, dtype=np.int64)
+    rows_of = rows_by_replication(column)
+    for number in range(5):
+        expected = [place for place, own in enumerate(numbers) if own == number]
+        assert np.arange(len(column))[rows_of(number)].tolist() == expected
 
 
 def test_outcomes_and_conversion(records: RunRecords) -> None:
@@ -156,7 +165,7 @@ def test_curves_add_up_to_counts(records: RunRecords) -> None:
     assert orders_per_s(records.visits, bins).sum() * bins.width_s == pytest.approx(50)
     assert outcomes_per_s(records.visits, bins).sum() * bins.width_s == pytest.approx(400)
     assert replies_per_s(records.requests, bins).sum() * bins.width_s == pytest.approx(850)
-    p95 = response_quantile_s(records.requests, bins, 0.95)
+    (p95,) = response_quantiles_s(records.requests, bins, [0.95])
     assert np.nanmax(p95) == pytest.approx(0.011)
 
 

@@ -192,10 +192,10 @@ def _load(
 def _conclude_alone(folder: RunFolder, exit_code: int, *, as_json: bool) -> NoReturn:
     """Judge and draw the one run that an interrupt or a failure has left."""
     from doorbuster.report import write_report
-    from doorbuster.verdict import judge
+    from doorbuster.verdict import judge_run
 
-    verdict = judge(folder)
-    report = write_report(folder.path / "report.html", folder)
+    judged = judge_run(folder)
+    verdict, report = judged.verdict, write_report(folder.path / "report.html", judged)
     if as_json:
         print_json(
             {
@@ -215,17 +215,18 @@ def _conclude(
     simulated: RunFolder, lived: RunFolder, run_exit_code: int, *, as_json: bool
 ) -> NoReturn:
     """Judge both runs, compare them, draw the report; the verdict comes last."""
-    from doorbuster.comparison import ComparisonError, compare
+    from doorbuster.comparison import ComparisonError, compare_records
     from doorbuster.report import write_report
-    from doorbuster.verdict import judge
+    from doorbuster.verdict import judge_run
 
-    verdicts = judge(simulated), judge(lived)
+    runs = judge_run(simulated), judge_run(lived)
+    verdicts = runs[0].verdict, runs[1].verdict
     try:
-        comparison = compare(simulated, lived)
+        comparison = compare_records(*(run.records for run in runs))
     except ComparisonError as error:
         comparison = None
         say(f"The runs cannot be compared: {error}")
-    report = write_report(lived.path / "report.html", lived, simulated)
+    report = write_report(lived.path / "report.html", runs[1], runs[0])
     judged = next((v.exit_code for v in reversed(verdicts) if v.exit_code), exit_codes.PASS)
     exit_code = run_exit_code or judged
     if as_json:

@@ -128,7 +128,7 @@ def command(
     """Run the sale in the simulated world and judge it."""
     from doorbuster.report import write_report
     from doorbuster.scenario.reading import read_scenario
-    from doorbuster.verdict import judge
+    from doorbuster.verdict import judge_run
 
     if cluster is not None and jobs is not None:
         sentence = "--jobs counts processes of this machine; leave it out with --cluster"
@@ -146,10 +146,10 @@ def command(
         precision=read_precision(file, settings, precision, wanted),
         results=results,
     )
-    verdict = judge(folder)
-    report = None
+    judged = judge_run(folder)
+    verdict, report = judged.verdict, None
     if records == "all":
-        report = write_report(folder.path / "report.html", folder)
+        report = write_report(folder.path / "report.html", judged)
     run = folder.run
     if as_json:
         measures = {name: run.get(name) for name in ("measures", "precision")}

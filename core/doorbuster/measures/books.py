@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from doorbuster.measures.columns import Floats, Integers, Mask, columns_of
+from doorbuster.measures.columns import Floats, Integers, Rows, columns_of
 from doorbuster.records.tables import CHARGES, ORDERS
 
 Texts = NDArray[np.object_]
@@ -62,9 +62,9 @@ def charges_of(table: pa.Table) -> Charges:
     return Charges(**columns_of(table, Charges._fields, {"state": CHARGE_STATES}))
 
 
-def take_books(books: Books, mask: Mask) -> Books:
-    """The entries where the mask is true."""
-    chosen: list[Any] = [column[mask] for column in books]
+def take_books(books: Books, rows: Rows) -> Books:
+    """As `take`."""
+    chosen: list[Any] = [column[rows] for column in books]
     return type(books)(*chosen)
 
 

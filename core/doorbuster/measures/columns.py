@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -75,10 +75,23 @@ class Stock(NamedTuple):
 Columns = TypeVar("Columns", Visits, Requests, Stock)
 
 
-def take(columns: Columns, mask: Mask) -> Columns:
-    """The entries where the mask is true."""
-    chosen: list[Any] = [column[mask] for column in columns]
+Rows = Mask | slice
+
+
+def take(columns: Columns, rows: Rows) -> Columns:
+    """The entries where a mask is true, or those of a slice, which copies nothing."""
+    chosen: list[Any] = [column[rows] for column in columns]
     return type(columns)(*chosen)
+
+
+def rows_by_replication(replication: Integers) -> Callable[[int], Rows]:
+    """Which entries are a replication's: a slice where they lie together, as in every run of ours.
+
+    A mask would read the whole column for each of a thousand replications.
+    """
+    if (replication[1:] < replication[:-1]).any():
+        return lambda number: replication == number
+    return lambda number: slice(*np.searchsorted(replication, (number, number + 1)).tolist())
 
 
 def visits_of(

@@ -133,7 +133,7 @@ def quantile_interval(
     if count < SECTION_COUNT_MIN:
         return None
     whole = quantile(values, fraction)
-    sections = quantiles_by_group(values, slices_in_time(times_s, count), count, fraction)
+    sections = quantiles_by_group(values, slices_in_time(times_s, count), count, [fraction])[0]
     spread = math.sqrt(float(((sections - whole) ** 2).sum()) / (count - 1))
     reach = t_quantile((1 + confidence) / 2, count - 1) * spread / math.sqrt(count)
     return Interval(max(whole - reach, 0.0), whole + reach, confidence, "sectioning")

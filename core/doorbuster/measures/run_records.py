@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,14 +19,16 @@ from doorbuster.measures.books import (
     Orders,
     charges_of,
     orders_of,
+    take_books,
 )
 from doorbuster.measures.columns import (
-    Columns,
     RecordsError,
     Requests,
+    Rows,
     Stock,
     Visits,
     requests_of,
+    rows_by_replication,
     stock_of,
     take,
     visits_of,
@@ -94,29 +97,28 @@ class RunRecords:
 
     def visits_in(self, replication: int) -> Visits:
         """The visits of one replication."""
-        return _part(self._parts, self.visits, replication)
+        return take(self.visits, self._rows_of["visits"](replication))
 
     def requests_in(self, replication: int) -> Requests:
         """The requests of one replication."""
-        return _part(self._parts, self.requests, replication)
+        return take(self.requests, self._rows_of["requests"](replication))
 
     def stock_in(self, replication: int) -> Stock:
         """The stock readings of one replication."""
-        return _part(self._parts, self.stock, replication)
+        return take(self.stock, self._rows_of["stock"](replication))
+
+    def orders_in(self, replication: int) -> Orders:
+        """The orders of one replication."""
+        return take_books(self.orders, self._rows_of["orders"](replication))
+
+    def charges_in(self, replication: int) -> Charges:
+        """The charges of one replication."""
+        return take_books(self.charges, self._rows_of["charges"](replication))
 
     @cached_property
-    def _parts(self) -> dict[tuple[str, int], Any]:
-        """Replications that were asked for before; cutting one out reads the whole table."""
-        return {}
-
-
-def _part(parts: dict[tuple[str, int], Any], columns: Columns, replication: int) -> Columns:
-    key = (type(columns).__name__, replication)
-    if key not in parts:
-        mask = columns.replication == replication
-        parts[key] = columns if mask.all() else take(columns, mask)
-    part: Columns = parts[key]
-    return part
+    def _rows_of(self) -> dict[str, Callable[[int], Rows]]:
+        names = ("visits", "requests", "stock", "orders", "charges")
+        return {name: rows_by_replication(getattr(self, name).replication) for name in names}
 
 
 def require_records(records: RunRecords) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,13 +104,15 @@ def outcomes_per_s(visits: Visits, bins: Bins) -> Floats:
     return crossed(numbers, visits.outcome[inside], bins.bin_count, len(OUTCOMES)) / bins.width_s
 
 
-def response_quantile_s(requests: Requests, bins: Bins, fraction: float) -> Floats:
-    """Quantile of the response time of what was intended in each bin; NaN for an empty bin."""
+def response_quantiles_s(requests: Requests, bins: Bins, fractions: Sequence[float]) -> Floats:
+    """Quantiles of the response time of what was intended in each bin, shape (fractions, bins).
+
+    NaN for an empty bin.
+    """
     ended = finished(requests)
     numbers, inside = bins.numbers(requests.intended_s[ended])
-    return quantiles_by_group(
-        response_s(requests)[ended][inside], numbers, bins.bin_count, fraction
-    )
+    responses = response_s(requests)[ended][inside]
+    return quantiles_by_group(responses, numbers, bins.bin_count, fractions)
 
 
 def stock_level(stock: Stock, column: str, item: int, at_s: Floats, initial_units: int) -> Floats:

@@ -77,7 +77,7 @@ class Casting:
     def _by_group(
         self, bounds: list[Floats], group: Column, visitors: Column, purpose: Purpose
     ) -> Column:
-        uniforms = draw_array(self._seed, visitors, purpose, 0)
+        uniforms = draw_array(self._seed, visitors, int(purpose), 0)
         picked = np.empty(len(visitors), dtype=np.int64)
         for index, group_bounds in enumerate(bounds):
             members = group == index
@@ -91,7 +91,7 @@ class Casting:
             if size is None:
                 continue
             members = persona == index
-            uniforms = draw_array(self._seed, visitors[members], purpose, 0)
+            uniforms = draw_array(self._seed, visitors[members], int(purpose), 0)
             numbers[members] = (index + 1) * POOL_BASE + (uniforms * size).astype(np.int64)
         return numbers
 

@@ -168,7 +168,7 @@ def _header(scenario: Scenario, seed: int, timetable: Timetable) -> bytes:
 
 def _counts(seed: int, cells: Column, sizes: Floats) -> Column:
     """Poisson counts by inversion. Shapes (n,), (n,) to (n,)."""
-    uniforms = draw_array(seed, cells, Purpose.ARRIVAL_COUNT, 0)
+    uniforms = draw_array(seed, cells, int(Purpose.ARRIVAL_COUNT), 0)
     counts = np.searchsorted(_poisson_cdf(CELL_ARRIVALS), uniforms, side="right")
     for odd in np.flatnonzero(sizes != CELL_ARRIVALS):
         cdf = _poisson_cdf(float(sizes[odd]))
@@ -196,6 +196,6 @@ def _arrivals(
     seed: int, timetable: Timetable, visitors: Column, cells: Column, sizes: Floats
 ) -> Column:
     """Sorted arrival times in nanoseconds. Shapes (n,) to (n,)."""
-    places = draw_array(seed, visitors, Purpose.ARRIVAL_PLACE, 0)
+    places = draw_array(seed, visitors, int(Purpose.ARRIVAL_PLACE), 0)
     areas = np.sort(cells * CELL_ARRIVALS + places * sizes)
     return np.rint(timetable.time_of_area(areas) * 1e9).astype(np.int64)

@@ -23,7 +23,7 @@ from doorbuster.measures.series import (
     outcomes_per_s,
     replies_per_s,
     reservations_per_s,
-    response_quantile_s,
+    response_quantiles_s,
     stock_level,
 )
 from doorbuster.report.sides import Side
@@ -137,10 +137,9 @@ def _response(sides: list[Side], bins: Bins, step: str) -> Chart:
         requests = _of_step(side.records.requests, step)
         if not len(requests.visitor):
             continue
-        for fraction in (0.5, 0.95, 0.99):
-            if position and fraction > 0.95:  # noqa: PLR2004 - two lines of the other side do
-                continue
-            values = response_quantile_s(requests, bins, fraction)
+        fractions = (0.5, 0.95, 0.99)[: 2 if position else 3]  # Two lines of the other side do.
+        quantiles = response_quantiles_s(requests, bins, fractions)
+        for fraction, values in zip(fractions, quantiles, strict=True):
             if np.isfinite(values).any():
                 name = f"p{fraction * 100:g}"
                 entry = _series(chart, values, f"={name}", name, dash=position > 0)

@@ -32,6 +32,7 @@ from doorbuster.report.numbers import count, percent
 from doorbuster.report.sides import Side, sides_of
 from doorbuster.report.verdict_rows import verdict_groups
 from doorbuster.report.words import in_all_languages, measure_named, named, step_named, t
+from doorbuster.verdict.judge import JudgedRun
 
 SCRIPT_KEYS = (
     *("chart.", "axis.", "side.", "step.", "all."),
@@ -40,7 +41,9 @@ SCRIPT_KEYS = (
 """Keys that the page's script needs, for axes, legends and tables."""
 
 
-def write_page(path: Path, primary: RunFolder, other: RunFolder | None) -> Path:
+def write_page(
+    path: Path, primary: RunFolder | JudgedRun, other: RunFolder | JudgedRun | None
+) -> Path:
     """Write the report. Raises: RunFolderError when a run is unreadable or the file unwritable."""
     html = render(sides_of(primary, other))
     try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from doorbuster.measures.run_records import RunRecords, read_records, require_records
+from doorbuster.measures.run_records import RunRecords, require_records
 from doorbuster.records.run_folder import RunFolder
-from doorbuster.verdict.judge import judge_records
+from doorbuster.verdict.judge import JudgedRun, read_and_judge
 from doorbuster.verdict.verdict import Verdict
 
 
@@ -32,18 +32,25 @@ class Side:
         return [*([f"{started} UTC"] if started else []), f"seed {run.get('seed')}"]
 
 
-def sides_of(primary: RunFolder, other: RunFolder | None) -> list[Side]:
+def sides_of(
+    primary: RunFolder | JudgedRun, other: RunFolder | JudgedRun | None = None
+) -> list[Side]:
     """The live run first, then the simulated one; two of one world in the order given.
 
     Raises: RunFolderError for a run without records.
     """
-    runs = [read_records(folder) for folder in (primary, other) if folder is not None]
-    for records in runs:
-        require_records(records)
-    worlds = {records.world for records in runs}
+    runs = [_judged(run) for run in (primary, other) if run is not None]
+    worlds = {run.records.world for run in runs}
     if len(runs) > len(worlds):
-        labels = [(runs[0], "side.a", "live"), (runs[1], "side.b", "sim")]
+        labels = [("side.a", "live"), ("side.b", "sim")]
     else:
-        runs.sort(key=lambda records: records.world)
-        labels = [(r, f"side.{r.world}", "live" if r.world == "live" else "sim") for r in runs]
-    return [Side(r, judge_records(r), label, role) for r, label, role in labels]
+        runs.sort(key=lambda run: run.records.world)
+        worlds_in_order = [run.records.world for run in runs]
+        labels = [(f"side.{w}", "live" if w == "live" else "sim") for w in worlds_in_order]
+    return [Side(r.records, r.verdict, *words) for r, words in zip(runs, labels, strict=True)]
+
+
+def _judged(run: RunFolder | JudgedRun) -> JudgedRun:
+    judged = run if isinstance(run, JudgedRun) else read_and_judge(run)
+    require_records(judged.records)
+    return judged

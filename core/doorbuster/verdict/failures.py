@@ -7,7 +7,6 @@ from typing import Any
 
 from doorbuster.detectors.failures import DETECTORS, TOLD_BY_VISITORS, failures_of
 from doorbuster.detectors.sale import LIVE_SLACK_S, Finding, SaleBooks
-from doorbuster.measures.books import take_books
 from doorbuster.measures.fault_times import fault_times_of
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.report.numbers import count
@@ -32,8 +31,8 @@ def books_of(records: RunRecords, replication: int) -> SaleBooks:
     audits = records.audits
     return SaleBooks(
         scenario=records.scenario,
-        orders=take_books(records.orders, records.orders.replication == replication),
-        charges=take_books(records.charges, records.charges.replication == replication),
+        orders=records.orders_in(replication),
+        charges=records.charges_in(replication),
         visits=records.visits_in(replication),
         requests=records.requests_in(replication),
         stock=records.stock_in(replication),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from doorbuster.measures.run_records import RunRecords, read_records
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.verdict.checks import Check
@@ -12,14 +14,33 @@ from doorbuster.verdict.validity import validity_checks
 from doorbuster.verdict.verdict import Verdict, write_verdict
 
 
+@dataclass(frozen=True)
+class JudgedRun:
+    """A run that was read and judged, so that its report needs not do it again."""
+
+    records: RunRecords
+    verdict: Verdict
+
+
 def judge(folder: RunFolder) -> Verdict:
     """The verdict on a run, finished or not; leaves verdict.json and junit.xml in its folder.
 
     Raises: RunFolderError when the run cannot be read or the verdict cannot be written.
     """
-    verdict = judge_records(read_records(folder))
-    write_verdict(folder, verdict)
-    return verdict
+    return judge_run(folder).verdict
+
+
+def judge_run(folder: RunFolder) -> JudgedRun:
+    """As `judge`, with what was read."""
+    run = read_and_judge(folder)
+    write_verdict(folder, run.verdict)
+    return run
+
+
+def read_and_judge(folder: RunFolder) -> JudgedRun:
+    """As `judge_run`, and writes nothing."""
+    records = read_records(folder)
+    return JudgedRun(records, judge_records(records))
 
 
 def judge_records(records: RunRecords) -> Verdict:
