@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import pyarrow.compute as pc
 from tests.whole_scenarios import Whole
 
 from doorbuster.compiling import plain
-from doorbuster.draws import Purpose, draw
+from doorbuster.draws import Purpose, draw, sample
+from doorbuster.plan import fault_spans
+from doorbuster.scenario.distributions import DistributionBook
+from doorbuster.scenario.refunds import Refund
 from doorbuster.scenario.shop import Strategy
 from doorbuster_sim import SimulatedSale
 from doorbuster_sim.clock import to_ns
@@ -39,6 +43,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_books(whole, sale),
         *_books_and_audit(sale),
         *_coupon(whole, sale),
+        *_refunds(whole, sale),
         *_stations(whole, sale),
     ]
 
@@ -54,11 +59,18 @@ def _flow(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         visitor, outcome = visit["visitor"], visit["outcome"]
         if visit["request_count"] != sent[visitor]:
             yield f"visitor {visitor} counts {visit['request_count']} of {sent[visitor]} requests"
+        if visit["left_s"] is None and outcome == "sold":
+            # The end came before it had asked for its money, or had an answer to that.
+            traits = whole.scenario.crowd.personas[visit["persona"]]
+            if not traits.refund_fraction or visit["paid_s"] is None:
+                yield f"visitor {visitor} has bought and never left"
+            continue
         if (visit["left_s"] is None) != (outcome == "cut_off"):
             yield f"visitor {visitor} left at {visit['left_s']} as {outcome}"
         if visitor in unanswered and outcome != "cut_off":
             yield f"visitor {visitor} had no answer and is {outcome}"
-        if (visit["paid_s"] is not None) != (outcome == "sold") and outcome != "cut_off":
+        has_bought = outcome in {"sold", "refunded"}
+        if (visit["paid_s"] is not None) != has_bought and outcome != "cut_off":
             yield f"visitor {visitor} paid at {visit['paid_s']} and is {outcome}"
 
 
@@ -94,7 +106,8 @@ def _times(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
 def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     """Every unit is available, locked or sold; what is sold stays sold; limits hold."""
     items = {item.sku: item for item in whole.scenario.shop.items}
-    strategy = whole.scenario.shop.strategy
+    strategy, refund = whole.scenario.shop.strategy, whole.scenario.shop.refund
+    sold_may_fall = strategy in RELEASING_PAID or (refund is not None and refund.returns_stock)
     last: dict[str, Any] = {}
     for row in sale.stock.to_pylist():
         counts = row["available"], row["locked"], row["sold"]
@@ -102,7 +115,7 @@ def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         adds_up = sum(counts) == items[row["sku"]].stock and min(counts) >= 0
         if not adds_up and strategy not in LEAKING:
             yield f"the stock does not add up: {row}"
-        if row["sold"] < before["sold"] and strategy not in RELEASING_PAID:
+        if row["sold"] < before["sold"] and not sold_may_fall:
             yield f"units came back after they were sold: {row}"
         last[row["sku"]] = row
     for item in sale.audit.items:
@@ -130,18 +143,21 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     assert None not in (twice, without, captured, audit.captured_cents, audit.paid_cents)
     # Two policies take money for nothing on purpose, each in its own way alone.
     is_twice, is_lost = shop.unanswered_charge == "charge_again", shop.late_payment == "forget"
+    is_lost |= shop.refund is not None and shop.refund.payout == "mark_only"
+    is_open = audit.refunds_open or 0
     if (twice and not is_twice) or (without and not is_lost):
         yield f"money was taken for nothing: {audit}"
-    if captured != paid + (twice or 0) + (without or 0):
+    if captured != paid + (twice or 0) + (without or 0) + is_open:
         yield "captures and orders are not one to one"
-    if audit.captured_cents != audit.paid_cents and not (twice or without):
+    owed = (audit.paid_cents or 0) + (audit.refunds_open_cents or 0)
+    if audit.captured_cents != owed and not (twice or without):
         yield f"{audit.captured_cents} cents were captured, {audit.paid_cents} are paid"
     told: Counter[str] = Counter()
     for visit in sale.visits.to_pylist():
         if visit["paid_s"] is not None:
             told[visit["sku"]] += visit["quantity"]
     for item in audit.items:
-        if told[item.sku] > item.sold_units:
+        if told[item.sku] > item.sold_units and shop.refund is None:
             yield f"{told[item.sku]} units were confirmed, {item.sold_units} sold: {item.sku}"
 
 
@@ -172,10 +188,13 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             "released": marks[0],
             "sold": marks[1],
             "cancelled": marks == (True, False),
+            "refunding": marks[1] and order["refund_asked_s"] is not None,
+            "refunded": marks[1] and order["refund_asked_s"] is not None,
         }
         if not needed[state]:
             yield f"a state without its moment: {order}"
-        is_bought_again = shop.late_payment == "recheck_stock" and state == "sold"
+        is_paid = state in {"sold", "refunding", "refunded"}
+        is_bought_again = shop.late_payment == "recheck_stock" and is_paid
         if all(marks) and not is_bought_again and strategy not in RELEASING_PAID:
             yield f"released and sold: {order}"
         if all(marks) and state == "sold" and strategy == "stale_expiry":
@@ -197,17 +216,24 @@ def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:
             yield f"not what the order costs: {charge} {order}"
         captured["count"] += charge["state"] == "captured"
         captured["cents"] += charge["amount_cents"] * (charge["state"] == "captured")
-        captured["late"] += charge["state"] == "captured" and order["state"] != "sold"
+        is_owed = order["state"] in {"sold", "refunding"}
+        captured["late"] += charge["state"] == "captured" and not is_owed
+        captured["open"] += charge["state"] == "captured" and order["state"] == "refunding"
     audit = sale.audit
     told = audit.payments_captured, audit.captured_cents, audit.payments_without_order
     if told != (captured["count"], captured["cents"], captured["late"]):
         yield f"the provider's book says {captured}, the audit {told}"
+    if (audit.refunds_open or 0) != captured["open"]:
+        yield f"{captured['open']} refunds are open, the audit says {audit.refunds_open}"
     held: Counter[tuple[str, str]] = Counter()
     for order in orders.values():
         held[order["sku"], order["state"]] += order["quantity"]
+        is_away = order["refund_asked_s"] is not None and order["returned_s"] is None
+        held[order["sku"], "away"] += order["quantity"] * is_away
     for item in audit.items:
-        counts = held[item.sku, "locked"], held[item.sku, "sold"]
-        if (item.locked_units, item.sold_units) != counts:
+        away = held[item.sku, "away"]
+        counts = held[item.sku, "locked"], held[item.sku, "sold"] + away
+        if (item.locked_units, item.sold_units) != counts or item.unreturned_units != away:
             yield f"the orders hold {counts}, the audit says {item}"
 
 
@@ -222,7 +248,7 @@ def _coupon(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         return
     personas = list(whole.scenario.crowd.personas.values())
     carrying = [order for order in orders if order["discount_cents"]]
-    held = sum(order["state"] in {"locked", "sold"} for order in carrying)
+    held = sum(order["state"] not in {"released", "cancelled"} for order in carrying)
     cents = sum(order["discount_cents"] for order in carrying if order["state"] == "sold")
     if told != (coupon.limit, held, cents):
         yield f"the audit says {told} of the coupon, the orders {(coupon.limit, held, cents)}"
@@ -251,6 +277,72 @@ def _coupon(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             is_new = bought_ns == ns(order["reserved_s"])
             if brings and is_new and not order["discount_cents"] and is_left:
                 yield f"a coupon that nobody carries was refused: {order}"
+
+
+def _refunds(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """Who has asked and was granted it has the money once, when it is due, and no earlier."""
+    refund = whole.scenario.shop.refund
+    orders, charges = sale.orders.to_pylist(), sale.charges.to_pylist()
+    asking = {order["order_id"]: order for order in orders if order["refund_asked_s"] is not None}
+    if refund is None:
+        if asking or sale.audit.refunds_open is not None:
+            yield f"refunds that the shop does not grant: {asking}"
+        return
+    granted = Counter(o["sku"] for o in asking.values())
+    for item in sale.audit.items:
+        if item.orders_refunded != granted[item.sku]:
+            yield f"{granted[item.sku]} refunds were granted, the audit says {item}"
+    told = sale.visits.filter(pc.equal(sale.visits["outcome"], "refunded")).num_rows
+    if told > len(asking):
+        yield f"{told} visitors were granted what {len(asking)} orders were"
+    for order in asking.values():
+        yield from _refund(whole, refund, order, charges)
+
+
+def _refund(
+    whole: Whole, refund: Refund, order: dict[str, Any], charges: list[dict[str, Any]]
+) -> Iterator[str]:
+    """One that was granted: after the sale, with or without its units, and paid out when due."""
+    if not order["sold_s"] <= order["refund_asked_s"]:
+        yield f"refunded before it was paid: {order}"
+    if order["returned_s"] != (order["refund_asked_s"] if refund.returns_stock else None):
+        yield f"units that did not come back with the yes, or did: {order}"
+    name, sold_s = order["order_id"], order["sold_s"]
+    bought = [c for c in charges if c["order_id"] == name and c["captured_s"] == sold_s]
+    if len(bought) != 1:
+        yield f"not one charge bought it: {order} {bought}"
+        return
+    back_ns = ns(bought[0]["refunded_s"])
+    if refund.payout == "mark_only":
+        if back_ns is not None or order["state"] != "refunded":
+            yield f"paid out, or not marked: {order} {bought}"
+        return
+    due_ns = _back_ns(whole, refund, order)
+    if back_ns != (due_ns if due_ns < to_ns(whole.timetable.end_s) else None):
+        yield f"the money was due at {due_ns} and is back at {back_ns}: {order}"
+    if (order["state"] == "refunded") != (back_ns is not None):
+        yield f"the state is not where the money is: {order} {bought}"
+
+
+def _back_ns(whole: Whole, refund: Refund, order: dict[str, Any]) -> int:
+    """When a refund is due: after its delay, or once no fault keeps shop and provider apart."""
+    visitor, attempt = map(int, order["order_id"].split("-"))
+    asked_ns = ns(order["refund_asked_s"])
+    assert asked_ns is not None
+    seed = whole.seed if whole.system_seed is None else whole.system_seed
+    share = plain(draw)(seed, visitor, int(Purpose.REFUND_DELAY), attempt)
+    book = DistributionBook()
+    row = book.add(refund.delay)
+    at_ns = asked_ns + to_ns(sample(book.tables(), row, share))
+    kinds = ("kill_shop", "freeze", "provider_outage", "kill_provider")
+    apart = [
+        (round(span.begun_s * 1e9), round(span.ended_s * 1e9))
+        for span in fault_spans(whole.scenario, whole.timetable)
+        if span.fault.kind in kinds
+    ]
+    while any(begun <= at_ns < ended for begun, ended in apart):
+        at_ns = max(ended for begun, ended in apart if begun <= at_ns < ended)
+    return at_ns
 
 
 def _carries_at(order: dict[str, Any], at_ns: int, *, is_closed: bool = False) -> bool:

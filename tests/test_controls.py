@@ -14,6 +14,7 @@ from doorbuster.detectors.failures import DETECTORS
 from doorbuster.measures.run_records import read_records
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
+from doorbuster.scenario.refunds import BROKEN_PAYOUTS, PAYOUTS
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
     BROKEN_REDEEMS,
@@ -27,23 +28,26 @@ from doorbuster.scenario.shop import (
 )
 
 BROKEN = BROKEN_STRATEGIES | BROKEN_LATE_PAYMENTS | BROKEN_UNANSWERED_CHARGES
-BROKEN_COUPONS = {f"redeem_{way}" for way in BROKEN_REDEEMS}
+BROKEN_PARTS = {
+    *(f"redeem_{way}" for way in BROKEN_REDEEMS),
+    *(f"payout_{way}" for way in BROKEN_PAYOUTS),
+}
 
 
 def test_every_way_is_tried_once() -> None:
     """The first policies of each kind are those that every strategy is tried with."""
-    coupons = [f"redeem_{way}" for way in REDEEMS]
+    parts = [*(f"redeem_{way}" for way in REDEEMS), *(f"payout_{way}" for way in PAYOUTS)]
     policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
-    assert list(run.CONTROLS) == [*STRATEGIES, *policies, *coupons]
+    assert list(run.CONTROLS) == [*STRATEGIES, *policies, *parts]
     broken = {word for word, control in run.CONTROLS.items() if control.is_broken}
-    assert broken == BROKEN | BROKEN_COUPONS
+    assert broken == BROKEN | BROKEN_PARTS
 
 
 def test_every_broken_way_has_a_failure_to_show() -> None:
     for control in run.CONTROLS.values():
         assert bool(control.must_be_found) == control.is_broken
         assert control.must_be_found <= DETECTORS.keys()
-    assert run.MUST_BE_FOUND.keys() == BROKEN | BROKEN_COUPONS
+    assert run.MUST_BE_FOUND.keys() == BROKEN | BROKEN_PARTS
 
 
 @pytest.mark.parametrize("word", run.CONTROLS)
@@ -62,6 +66,8 @@ def test_its_scenario_is_a_good_one(word: str, tmp_path: Path) -> None:
 def words_of(shop: Shop) -> set[str]:
     """The controls that a shop is, by their words."""
     words: set[str] = {shop.strategy, shop.late_payment, shop.unanswered_charge}
+    if shop.refund is not None:
+        words.add(f"payout_{shop.refund.payout}")
     return words if shop.coupon is None else {*words, f"redeem_{shop.coupon.redeem}"}
 
 
@@ -112,6 +118,8 @@ def test_what_was_tried_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("query_before_cancel", set()),
         ("redeem_check_then_write", {"coupon_limit"}),
         ("redeem_conditional_update", set()),
+        ("payout_mark_only", {"captured_is_paid", "orphan_payment"}),
+        ("payout_retry", set()),
     ],
 )
 def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:

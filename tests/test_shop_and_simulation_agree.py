@@ -28,8 +28,11 @@ from doorbuster.plan import Plan, Timetable
 from doorbuster.plan.casting import POOL_BASE
 from doorbuster.provider import CHARGED_AGAIN, provider_answer, provider_of
 from doorbuster.scenario import Scenario
+from doorbuster.scenario.distributions import Constant
+from doorbuster.scenario.refunds import PAYOUTS
 from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
 from doorbuster.visitor import brings_coupon
+from doorbuster_shop.endpoints.payments import status_of
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Wish
@@ -46,9 +49,9 @@ MS = 1_000_000
 READING_NS = 500 * MS
 
 # What happens first of what happens at once, as docs/simulated-world.md has it.
-SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING = range(5)
+SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING, PAYOUT = range(6)
 
-SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3}
+SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3, "refund": 6}
 HALF_NETWORK_NS = 2 * MS
 
 SHORT = st.sampled_from(["10ms", "20ms", "50ms", "100ms", "200ms"])
@@ -71,6 +74,8 @@ PERSONAS = st.fixed_dictionaries(
         "poll_gap": SHORT,
         "poll_limit": st.integers(0, 3),
         "coupon_fraction": FRACTIONS,
+        "refund_fraction": FRACTIONS,
+        "refund_after": SHORT,
     }
 )
 VISITORS = st.tuples(
@@ -104,11 +109,19 @@ CHANCES = st.fixed_dictionaries(
                 "per_account": st.integers(1, 2),
             }
         ),
+        "refund": st.none()
+        | st.fixed_dictionaries(
+            {
+                "delay": st.sampled_from(["0s", "30ms", "200ms", "1s", "1h"]),
+                "returns_stock": st.booleans(),
+                "payout": st.sampled_from(["retry", "retry", *PAYOUTS]),
+            }
+        ),
     }
 )
 
 
-ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter", "coupon")
+ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter", "coupon", "refund")
 
 
 def scenario_of(build: Build, chance: Record) -> Scenario:
@@ -124,9 +137,9 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         shop={
             "items": items,
             **{k: chance[k] for k in ORDER_LIFE},
-            # Allowed beside `hold` alone.
+            # Allowed beside `hold` alone, and without refunds.
             "unanswered_charge": chance["unanswered_charge"]
-            if chance["late_payment"] == "hold"
+            if chance["late_payment"] == "hold" and chance["refund"] is None
             else "wait",
         },
         crowd={
@@ -218,16 +231,11 @@ REFUSALS = {
     Refusal.RESERVATION_EXPIRED: "expired",
     Refusal.PAYMENT_IN_PROGRESS: "error",
     Refusal.ALREADY_PAID: "error",
+    Refusal.NOT_PAID: "error",
+    Refusal.NO_REFUNDS: "error",
     None: "ok",
 }
-STATES = {
-    "pending": "pending",
-    "paid": "ok",
-    "declined": "declined",
-    "expired": "expired",
-    "refunding": "expired",
-    "refunded": "expired",
-}
+STATES = {"pending": "pending", "paid": "ok", "declined": "declined", "expired": "expired"}
 
 
 class Replay:
@@ -274,6 +282,8 @@ class Replay:
                 self.provider_answers(now_ns, *what)
             elif rank == PAYMENT_TIMEOUT:
                 self.stop_waiting(now_ns, *what)
+            elif rank == PAYOUT:
+                self.pay_out(what)
             elif rank == DECISION:
                 self.decide(what, now_ns)
             else:
@@ -319,7 +329,7 @@ class Replay:
             self.payment_ids[sent.visitor, sent.paying_attempt] = got.id
             self.charge(sent, got, now_ns)
         if got.state != "pending":
-            return STATES[got.state]
+            return STATES[status_of(got)]
         self.waiting.setdefault(got.id, []).append(sent)
         due_ns = now_ns + self.timeout_ns
         self.at(due_ns, PAYMENT_TIMEOUT, sent.visitor, sent.number, (got.id, sent))
@@ -369,7 +379,7 @@ class Replay:
 
     def tell(self, now_ns: int, settled: Payment) -> None:
         for sent in self.waiting.pop(settled.id, []):
-            self.replies[sent.visitor, sent.number] = now_ns, STATES[settled.state]
+            self.replies[sent.visitor, sent.number] = now_ns, STATES[status_of(settled)]
 
     def stop_waiting(self, now_ns: int, payment_id: str, sent: Sent) -> None:
         waiting = self.waiting.get(payment_id, [])
@@ -380,11 +390,28 @@ class Replay:
     def poll(self, sent: Sent, now_ns: int) -> str:
         payment = self.shop.read_payment(self.payment_ids[sent.visitor, sent.paying_attempt])
         assert payment is not None
-        return STATES[payment.state]
+        return STATES[status_of(payment)]
 
     def cancel(self, sent: Sent, now_ns: int) -> str:
         reservation = self.reservation_ids[sent.visitor, sent.reserving_attempt]
         return REFUSALS[self.shop.withdraw(reservation, now_ns)]
+
+    def refund(self, sent: Sent, now_ns: int) -> str:
+        reservation = self.reservation_ids[sent.visitor, sent.reserving_attempt]
+        got = self.shop.refund(reservation, now_ns)
+        if isinstance(got, Refusal):
+            return REFUSALS[got]
+        if got.payment is not None:
+            refund = self.scenario.shop.refund
+            assert refund is not None
+            assert isinstance(refund.delay, Constant)
+            due_ns = now_ns + nanoseconds(refund.delay.value)
+            self.at(due_ns, PAYOUT, sent.visitor, sent.number, got.payment)
+        return "ok"
+
+    def pay_out(self, payment: Payment) -> None:
+        self.captures.remove((payment.reservation_id, payment.amount_cents))
+        self.shop.settle_refunded(payment.id)
 
     def read_stock(self, now_ns: int) -> None:
         self.levels += [(now_ns, *level) for level in self.shop.read_levels()]
@@ -408,7 +435,7 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
     """What became of each order and when, in nanoseconds; the store's clock counts them."""
     rows = [order if isinstance(order, dict) else order._asdict() for order in orders]
     scale = 1e9 if orders and isinstance(orders[0], dict) else 1
-    names = ("reserved_s", "expires_s", "released_s", "sold_s")
+    names = ("reserved_s", "expires_s", "released_s", "sold_s", "refund_asked_s", "returned_s")
     moments = (
         (
             *(None if row[name] is None else round(row[name] * scale) for name in names),
@@ -442,6 +469,8 @@ def test_the_same_events_have_the_same_answers(
             assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
             event(f"{one.step} {row['reply']}")
             event(f"{chance['late_payment']}: {one.step} {row['reply']}")
+        event(f"refunds: {sum(item.orders_refunded for item in sale.audit.items)}")
+        event(f"open refunds: {sale.audit.refunds_open}")
         event(f"orders with the coupon: {sale.audit.coupon_redemptions}")
         event(f"{scenario.shop.unanswered_charge}: {bool(sale.audit.orders_captured_twice)}")
         readings = sale.stock.to_pylist()

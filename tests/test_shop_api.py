@@ -76,6 +76,7 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
         "/reservations",
         "/reservations/{reservation_id}",
         "/reservations/{reservation_id}/payments",
+        "/reservations/{reservation_id}/refund",
         "/webhooks/provider",
     ]
     for path, operations in document["paths"].items():

@@ -15,7 +15,7 @@ from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
 from doorbuster_shop.store.session import DatabaseError, StoreError
 from doorbuster_shop.store.sqlite import SqliteStore
-from doorbuster_shop.terms import Terms, terms_from_json, terms_to_json
+from doorbuster_shop.terms import RefundTerms, Terms, terms_from_json, terms_to_json
 
 
 @pytest.fixture(params=on(CORRECT))
@@ -69,7 +69,7 @@ def test_two_live_payments_cannot_even_be_written(shop: Kept) -> None:
     payment = shop.begun(shop.reserved())
     twin = payment._replace(id="pay_2", idempotency_key="q")
     with pytest.raises(REFUSED, match=r"(?i)unique"):
-        shop.sql("INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", twin)
+        shop.sql("INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", twin)
     assert [payment.id for payment in shop.open_payments()] == [payment.id]
 
 
@@ -163,7 +163,7 @@ def test_no_buyer_waits_for_a_table_scan(strategy: str, request: pytest.FixtureR
         assert isinstance(shop.store, SqliteStore)
         db = shop.store.db
         db.set_trace_callback(statements.add)
-        shop.sold("k")
+        first = shop.sold("k")
         second = shop.reserved(key="k2", account="b")
         shop.settle_declined(shop.begun(second, key="p2").id, "ch", OPENS_S)
         shop.read_item("console")
@@ -177,6 +177,9 @@ def test_no_buyer_waits_for_a_table_scan(strategy: str, request: pytest.FixtureR
         bought = shop.settle_captured(third.id, "ch late", OPENS_S + 99)
         assert bought is not None
         assert bought.state == "paid"
+        shop.store.refunds = RefundTerms((0.0,))
+        granted = shop.refund(first.id, OPENS_S)
+        shop.settle_refunded(granted.payment.id)
         db.set_trace_callback(None)
         plans = {
             statement: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
@@ -229,7 +232,7 @@ def test_a_database_outlives_its_connection(tmp_path: Path) -> None:
         on_file(path, TERMS, "row_lock")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(DatabaseError, match=r"got 99.*allowed 3"):
+    with pytest.raises(DatabaseError, match=r"got 99.*allowed 4"):
         on_file(path, TERMS)
 
 

@@ -57,6 +57,8 @@ def test_one_purchase_is_one_order_and_one_charge(small_scenario: Build, engine:
             "expires_s": 3600.033,
             "released_s": None,
             "sold_s": 0.105,
+            "refund_asked_s": None,
+            "returned_s": None,
         }
     ]
     assert sale.charges.to_pylist() == [

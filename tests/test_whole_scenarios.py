@@ -19,6 +19,7 @@ from doorbuster.plan import fault_spans
 from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.faults import Freeze
 from doorbuster.scenario.payments import LIVE_ONLY
+from doorbuster.scenario.refunds import PAYOUTS
 from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
@@ -79,6 +80,8 @@ ANSWERS = {
     ),
     # As the answer for an order that is paid or about to be, ERROR is not seen here either.
     Action.CANCEL: (Reply.OK, Reply.EXPIRED, Reply.OVERLOADED, Reply.ERROR, Reply.TIMEOUT),
+    # Only who was told of a paid order asks for the money.
+    Action.REFUND: (Reply.OK, Reply.OVERLOADED, Reply.ERROR, Reply.TIMEOUT),
     # A poll follows a pending payment, so the shop always knows which one is meant.
     Action.POLL: (
         Reply.OK,
@@ -91,8 +94,11 @@ ANSWERS = {
     ),
 }
 """Every answer that a step can get."""
-TRAITS = ("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap")
-PLACES = (*TRAITS, "latency", "late_by", "network", "passage")
+TRAITS = (
+    *("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap"),
+    "refund_after",
+)
+PLACES = (*TRAITS, "latency", "late_by", "network", "passage", "refund delay")
 LONGEST_NS = round(LONGEST_S * NANOSECONDS)
 """Half of it is the way to the shop."""
 ALONE = (Rank.SWEEP, Rank.STOCK_READING)
@@ -108,11 +114,12 @@ SELDOM = {
     "a late charge that was decided unheard",
     "a late charge closed before it was asked for again",
     *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
-    *("FAULT_BEGINS with PROVIDER_ANSWER", "CANCEL ERROR"),
+    *("FAULT_BEGINS with PROVIDER_ANSWER", "CANCEL ERROR", "REFUND ERROR"),
+    *("a refund that a fault has put off", "a refund for a buyer who does not know of it"),
 }
 """Corners that not every few hundred sales come to; each engine is held to them by hand, in
 tests/test_sim_strategies.py, tests/test_sim_late_payment.py, tests/test_sim_faults.py,
-tests/test_sim_late_payment_faults.py and tests/test_coupons.py.
+tests/test_sim_late_payment_faults.py, tests/test_coupons.py and tests/test_refunds.py.
 """
 
 CORNERS = {
@@ -169,6 +176,11 @@ CORNERS = {
     "a coupon given back",
     "a coupon redeemed after it was given back",
     "a coupon redeemed too often",
+    *(f"refunds paid out by {way}" for way in PAYOUTS),
+    "a refund of goods that were sent",
+    "a refund open at the end",
+    "a unit sold again after its refund",
+    "a buyer who was going to ask for the money",
     "an oversold item",
     "a charge kept for an order that is gone",
     "an order sold after its release",
@@ -320,10 +332,13 @@ def in_the_scenario(whole: Whole) -> Iterator[str]:
     service, crowd = whole.scenario.service, whole.scenario.crowd
     fields: list[tuple[str, Distribution]] = [("network", service.network)]
     for persona in crowd.personas.values():
-        fields += [(trait, getattr(persona, trait)) for trait in TRAITS]
+        traits = TRAITS if persona.refund_fraction else TRAITS[:-1]
+        fields += [(trait, getattr(persona, trait)) for trait in traits]
     for channel in whole.scenario.payments.channels:
         fields += [("latency", channel.latency), ("late_by", channel.late_by)]
     steps = (service.browse, service.reserve, service.pay, service.poll or [])
+    if whole.scenario.shop.refund is not None:
+        fields.append(("refund delay", whole.scenario.shop.refund.delay))
     fields += [("passage", passage.time) for step in steps for passage in step]
     yield from (f"{place} {distribution.kind}" for place, distribution in fields)
     constants = [(place, d.value) for place, d in fields if isinstance(d, Constant)]
@@ -397,6 +412,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             f"unanswered charge: {whole.scenario.shop.unanswered_charge}": True,
             **in_second_charges(sale),
             **in_coupons(whole, sale),
+            **in_refunds(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -451,6 +467,40 @@ def in_second_charges(sale: SimulatedSale) -> dict[str, bool]:
         "a second charge after the first": any(b["decided_s"] > a["decided_s"] for a, b in decided),
         "two charges declined": any(a["state"] == b["state"] == "declined" for a, b in decided),
         "a second charge cut off": any(b["state"] == "processing" for _, b in pairs),
+    }
+
+
+def in_refunds(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of orders whose buyers wanted their money back."""
+    refund = whole.scenario.shop.refund
+    if refund is None:
+        return {}
+    orders, visits = sale.orders.to_pylist(), sale.visits.to_pylist()
+    asked = {o["order_id"]: o for o in orders if o["refund_asked_s"] is not None}
+    told = sum(visit["outcome"] == "refunded" for visit in visits)
+    faults = fault_spans(whole.scenario, whole.timetable)
+    back_ns = {
+        round(c["refunded_s"] * NANOSECONDS)
+        for c in sale.charges.to_pylist()
+        if c["order_id"] in asked and c["refunded_s"] is not None
+    }
+    sold: Counter[str] = Counter()
+    for order in orders:
+        sold[order["sku"]] += order["quantity"] * (order["sold_s"] is not None)
+    return {
+        f"refunds paid out by {refund.payout}": bool(asked),
+        "a refund of goods that were sent": any(o["returned_s"] is None for o in asked.values()),
+        "a refund open at the end": bool(sale.audit.refunds_open),
+        "a refund that a fault has put off": any(
+            round(span.ended_s * NANOSECONDS) in back_ns for span in faults
+        ),
+        "a unit sold again after its refund": any(
+            sold[item.sku] > item.initial_units for item in sale.audit.items
+        ),
+        "a refund for a buyer who does not know of it": len(asked) > told,
+        "a buyer who was going to ask for the money": any(
+            visit["outcome"] == "sold" and visit["left_s"] is None for visit in visits
+        ),
     }
 
 

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
+from doorbuster.scenario.refunds import PAYOUTS
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
     BROKEN_REDEEMS,
@@ -470,6 +471,52 @@ def _coupon(pen: _Pen, draft: Mapping) -> None:
         persona["coupon_fraction"] = pen.pick((1.0, 0.5) if is_raced else (1.0, 0.5, 1.0, 0.0))
 
 
+LONG_NS = 3600e9
+"""A promise that no generated sale can break."""
+
+
+def _refunds(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
+    """Buyers who want their money back, in most sales of shops that take no money twice."""
+    pen.new_page()
+    shop = draft["shop"]
+    if shop.get("unanswered_charge") in BROKEN_UNANSWERED_CHARGES or not pen.pick((True, False)):
+        return
+    is_broken = (
+        shop.get("late_payment") in BROKEN_LATE_PAYMENTS
+        or shop.get("coupon", {}).get("redeem") in BROKEN_REDEEMS
+    )
+    shop["refund"] = {
+        "delay": pen.ticks(1000) if pen.pick((False, False, True)) else pen.times(0, 5, 13),
+        "within": pen.pick((Ns(LONG_NS), Ns(LONG_NS), Ns(max(1.0, pen.ticks(13, 1))))),
+        "returns_stock": pen.pick((True, True, False)),
+        "payout": PAYOUTS[0] if is_broken else pen.pick((PAYOUTS[0], *PAYOUTS)),
+    }
+    for persona in draft["crowd"]["personas"].values():
+        persona["refund_fraction"] = pen.pick((1.0, 0.5, 0.0))
+        persona["refund_after"] = pen.times(0, 1)
+    pen.new_page()
+    if pen.pick((True, True, False)):
+        # Everybody pays, and others wait for the units that come back.
+        if not fights and shop.get("late_payment") == LATE_PAYMENTS[0]:
+            _let_everybody_pay(pen, draft)
+            pen.new_page()
+        for item in shop["items"]:
+            item["stock"] = pen.pick((3, 8, 1, 3, 1, 1000))
+        for persona in draft["crowd"]["personas"].values():
+            persona.update(buy_fraction=1.0, unpaid_fraction=0.0, restock_refresh_limit=4)
+            persona["refresh_gap"] = pen.ticks(1, 2, 3)
+            if pen.pick((True, False)):
+                persona["refund_after"] = pen.ticks(0, 1, 5, 40)
+            persona["refund_fraction"] = pen.pick((1.0, 0.5))
+            persona["request_timeout"] = pen.ticks(1000, 13, 20, 5)
+        for channel in draft["payments"]["channels"]:
+            channel["decline_fraction"] = pen.pick((0.0, 0.3))
+    if pen.pick((False, True)):
+        desk = {"name": "desk", "servers": 1, "queue_limit": pen.pick((2048, 0, 1))}
+        draft["service"]["stations"].append(desk)
+        draft["service"]["refund"] = [{"station": "desk", "time": pen.ticks(1, 13, 5, 40)}]
+
+
 FAULTS = (
     "kill_worker",
     "kill_shop",
@@ -514,7 +561,7 @@ def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
     if pen.pick((True, False, False)):
         return []
     kinds: Sequence[str] = FAULTS
-    durations = (2, 1, 3, 5, 20, 0.4)
+    durations: Sequence[float] = (2, 1, 3, 5, 20, 0.4)
     policy = draft["shop"].get("late_payment")
     if policy == "query_before_cancel" and pen.pick((True, True, False)):
         # Charges whose locks have lapsed, in faults that last longer than a sweep.
@@ -534,6 +581,9 @@ def _faults(pen: _Pen, draft: Mapping) -> list[Mapping]:
         kind = pen.pick(kinds)
         # The first may begin before the crowd, and where there is much to pay for, during that.
         waits = (2, 1, 2, 0, 3, 5, 8, 13, 2, 20) + ((0, 0, 0) if kind in over_ns else (-2,))
+        if "refund" in draft["shop"]:  # They come after everything else.
+            waits += (20, 20, 40, 40, 40, 80)
+            durations = (2, 1, 3, 5, 20, 0.4, 20, 40)
         start_ns = over_ns.get(kind, first_ns) + pen.ticks(*waits)
         duration_ns = pen.ticks(*durations)
         over_ns[kind] = start_ns + duration_ns
@@ -610,6 +660,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
     if shop["strategy"] not in BROKEN_STRATEGIES:
         _coupon(pen, draft)
         _cancels(pen, draft)
+        _refunds(pen, draft, fights=fights)
     return draft
 
 

@@ -9,7 +9,10 @@ from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.visitor import PERSONA_DTYPE, Behaviour
 
-_TIMES = ("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap")
+_TIMES = (
+    *("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap"),
+    "refund_after",
+)
 
 
 def behaviour_of(scenario: Scenario, seed: int) -> Behaviour:

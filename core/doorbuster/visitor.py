@@ -44,6 +44,8 @@ PERSONA_DTYPE = np.dtype(
         ("poll_gap", "i8"),
         ("poll_limit", "i8"),
         ("coupon_fraction", "f8"),
+        ("refund_fraction", "f8"),
+        ("refund_after", "i8"),
     ]
 )
 """One row a persona. Integer fields named like a time are rows of the distribution tables."""
@@ -78,11 +80,12 @@ class VisitState(NamedTuple):
 
 
 # Plain integers, which compiled code reads as constants.
-_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL, _CANCEL = (int(action) for action in Action)
+_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL, _CANCEL, _REFUND = (int(action) for action in Action)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _LIMITED, _BLOCKED, _CHALLENGED = int(Reply.LIMITED), int(Reply.BLOCKED), int(Reply.CHALLENGED)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
-_UNDECIDED = int(Outcome.UNDECIDED)
+_OVERLOADED, _ERROR, _TIMEOUT = int(Reply.OVERLOADED), int(Reply.ERROR), int(Reply.TIMEOUT)
+_UNDECIDED, _OUT_REFUNDED = int(Outcome.UNDECIDED), int(Outcome.REFUNDED)
 _OUT_SOLD, _OUT_SOLD_OUT, _OUT_LIMITED = (
     int(Outcome.SOLD),
     int(Outcome.SOLD_OUT),
@@ -108,6 +111,7 @@ _PAY_INTENT, _PAY_TIME, _PAY_RETRY = (
 )
 _PAY_OTHER_CHANNEL, _POLL_GAP = int(Purpose.PAY_OTHER_CHANNEL), int(Purpose.POLL_GAP)
 _CANCEL_INTENT, _COUPON = int(Purpose.CANCEL_INTENT), int(Purpose.COUPON)
+_REFUND_INTENT, _REFUND_TIME = int(Purpose.REFUND_INTENT), int(Purpose.REFUND_TIME)
 
 Step = tuple[VisitState, int, float]
 """The visitor's new state, its next action, and the wait before it in seconds."""
@@ -193,7 +197,7 @@ def _retry(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) 
     """Repeat a failed request as the same logical attempt, or leave after too many failures."""
     traits = behaviour.personas[persona]
     if state.failure_count >= traits["retry_limit"]:
-        return _leave(state, _OUT_FAILED)
+        return _leave(state, _OUT_SOLD if state.action == _REFUND else _OUT_FAILED)
     wait_s = _time_s(behaviour, visitor, traits["retry_wait"], _RETRY_WAIT, state.failure_count)
     return _moved(state, state.action, state.channel, failures=1), state.action, wait_s
 
@@ -253,14 +257,40 @@ def _after_pending(behaviour: Behaviour, visitor: int, persona: int, state: Visi
 
 
 @inlined
+def _after_payment(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
+    """The order is paid: keep it, or ask for the money back after a while."""
+    traits = behaviour.personas[persona]
+    if draw(behaviour.seed, visitor, _REFUND_INTENT, 0) >= traits["refund_fraction"]:
+        return _leave(state, _OUT_SOLD)
+    wait_s = _time_s(behaviour, visitor, traits["refund_after"], _REFUND_TIME, 0)
+    return _moved(state, _REFUND, state.channel), _REFUND, wait_s
+
+
+@inlined
+def _after_refund(
+    behaviour: Behaviour, visitor: int, persona: int, state: VisitState, reply: int
+) -> Step:
+    """The shop gives the money back or does not; who gives up asking keeps the order."""
+    if reply == _OK:
+        return _leave(state, _OUT_REFUNDED)
+    if reply in (_OVERLOADED, _ERROR, _TIMEOUT):
+        return _retry(behaviour, visitor, persona, state)
+    return _leave(state, _OUT_SOLD)
+
+
+@inlined
 def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, reply: int) -> Step:
     """What the visitor would do if it had all the time in the world."""
+    if state.action == _REFUND:
+        return _after_refund(behaviour, visitor, persona, state, reply)
     if reply == _OK:
         if state.action == _BROWSE:
             return _after_page(behaviour, visitor, persona, state)
         if state.action == _RESERVE:
             return _after_reservation(behaviour, visitor, persona, state)
-        return _leave(state, _OUT_UNPAID if state.action == _CANCEL else _OUT_SOLD)
+        if state.action == _CANCEL:
+            return _leave(state, _OUT_UNPAID)
+        return _after_payment(behaviour, visitor, persona, state)
     if reply == _NOT_OPEN:
         return _refresh(behaviour, visitor, persona, state)
     if reply == _SOLD_OUT:

@@ -18,6 +18,7 @@ class Action(IntEnum):
     PAY = 3
     POLL = 4
     CANCEL = 5
+    REFUND = 6
 
 
 class Reply(IntEnum):
@@ -58,6 +59,7 @@ class Outcome(IntEnum):
     CUT_OFF = 11  # the sale ended while the visitor was still there
     DROPPED = 12  # the load generator could not send it: the run is void
     NOT_RUN = 13  # the run was interrupted before or during this visit: incomplete
+    REFUNDED = 14  # paid, and the shop has accepted to give the money back
 
 
 OUTCOMES_OF_THE_MEASUREMENT = (Outcome.DROPPED, Outcome.NOT_RUN)

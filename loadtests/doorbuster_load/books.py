@@ -34,11 +34,13 @@ class OrderRow(_Row):
     quantity: int
     amount_cents: int
     discount_cents: int = 0
-    state: Literal["locked", "sold", "released", "cancelled", "refunded"]
+    state: Literal["locked", "sold", "released", "cancelled", "refunding", "refunded"]
     reserved_s: float
     expires_s: float
     released_s: float | None = None
     sold_s: float | None = None
+    refund_asked_s: float | None = None
+    returned_s: float | None = None
 
 
 class ChargeRow(_Row):

@@ -98,6 +98,8 @@ class Journey:
         self._needs_setup = bool(stage.book.setup)
         self._started_s = self._reserved_s = self._paid_s = float("nan")
         self._price_cents = 0
+        self._has_bought = False
+        """Whether it waits to ask for its money, or for the answer."""
         self._request_count = self._failure_count = self._decline_count = 0
 
     def play(self) -> None:
@@ -108,6 +110,8 @@ class Journey:
             left_s = self._stage.seconds(time.monotonic_ns())
         except GreenletExit:
             outcome = self._stage.ending
+            if outcome is Outcome.CUT_OFF and self._has_bought:
+                outcome = Outcome.SOLD  # As long as the shop has not said yes to a refund.
             if self._performer.last_sent_ns:
                 self._note_unanswered(self._performer.last_sent_ns)
         except Exception as error:  # noqa: BLE001 - a visit that breaks must not look like one
@@ -122,6 +126,10 @@ class Journey:
         intended_ns = stage.t0_ns + self._arrival_ns
         state, action, _ = first_step(int(plan.channel[self._visitor]))
         while action != Action.LEAVE:
+            if action == Action.REFUND:
+                if not stage.book.steps[action]:
+                    return Outcome.SOLD  # Nobody can ask this target.
+                self._has_bought = True
             sleep_until(intended_ns)
             self._step_under_way = action, intended_ns
             result = self._step(state, action)

@@ -75,6 +75,7 @@ def _buyer_routes(shop: Shop) -> list[Route]:
         Route("/items/{sku}", items.browse),
         Route("/reservations", reservations.reserve, methods=["POST"]),
         Route("/reservations/{reservation_id}", reservations.withdraw, methods=["DELETE"]),
+        Route("/reservations/{reservation_id}/refund", reservations.refund, methods=["POST"]),
         Route("/reservations/{reservation_id}/payments", payments.pay, methods=["POST"]),
         Route("/payments/{payment_id}", payments.poll),
     ]

@@ -103,13 +103,17 @@ class OrderReply(Body):
     amount_cents: Count
     discount_cents: Count
     """What the coupon has taken off."""
-    state: Literal["locked", "sold", "released", "cancelled"]
+    state: Literal["locked", "sold", "released", "cancelled", "refunding", "refunded"]
     reserved_s: float
     expires_s: float
     """When the lock lapses unless it is paid."""
     released_s: float | None
     """When its units went back on the shelf."""
     sold_s: float | None
+    refund_asked_s: float | None
+    """When its buyer was granted the money back."""
+    returned_s: float | None
+    """When that put its units back on the shelf."""
 
 
 class OrderListReply(Body):
@@ -157,6 +161,14 @@ class WithdrawalReply(BaseModel):
 
     reservation_id: str
     status: Literal["cancelled"]
+
+
+class RefundReply(BaseModel):
+    """Body of a reply to POST /reservations/{reservation_id}/refund."""
+
+    reservation_id: str
+    status: Literal["refunding", "refunded"]
+    amount_cents: Count
 
 
 class CancelReply(Body):

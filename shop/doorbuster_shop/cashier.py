@@ -52,11 +52,13 @@ class Cashier:
         self._news: dict[str, asyncio.Future[None]] = {}
         """Resolved when a notification has settled a payment that a task still carries."""
         self.waiting_count = 0
+        self._owed_count = 0
+        """Refunds that are not due yet."""
 
     @property
     def in_flight_count(self) -> int:
-        """Payments on their way."""
-        return len(self._tasks)
+        """Payments on their way; a refund that is not due yet waits for nobody."""
+        return len(self._tasks) - self._owed_count
 
     async def settle(
         self, payment: Payment, timeout_s: float, *, is_old: bool = False
@@ -73,6 +75,11 @@ class Cashier:
             finally:
                 self.waiting_count -= 1
         return await self._store.read_payment(payment.id)
+
+    def refund(self, payment: Payment) -> None:
+        """Send the money of a payment back, when it is due, however long the provider takes."""
+        if payment.id not in self._tasks:
+            self._start(payment, is_old=True)
 
     async def recover(self) -> int:
         """Take up what nobody carries, and tell how many payments that is.
@@ -144,6 +151,8 @@ class Cashier:
 
     async def _carry(self, payment: Payment, *, is_old: bool) -> None:
         """Repeat until the payment is settled; what was learnt is in the database each time."""
+        if payment.refund_due_at_s is not None:
+            await self._until_due(payment.refund_due_at_s)
         deadline_s = self._clock() + PROVIDER_OUTAGE_MAX_S
         retry_s = FIRST_RETRY_S
         # Once it may be in flight it counts as charged, by the channel that it was sent by.
@@ -165,6 +174,13 @@ class Cashier:
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
             is_old = True  # It may have arrived all the same: from now on, ask first.
         _log.error("payment %s: unknown after %gs", payment.id, PROVIDER_OUTAGE_MAX_S)
+
+    async def _until_due(self, due_at_s: float) -> None:
+        self._owed_count += 1
+        try:
+            await asyncio.sleep(max(0.0, due_at_s - self._clock()))
+        finally:
+            self._owed_count -= 1
 
     async def _unless_told(self, payment_id: str, step: Awaitable[_T]) -> _T | None:
         """The result of a step; None as soon as a notification has settled the payment."""

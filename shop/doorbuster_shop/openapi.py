@@ -25,6 +25,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.ChargeListReply,
     bodies.NoticeReply,
     bodies.WithdrawalReply,
+    bodies.RefundReply,
     bodies.ResetReply,
     bodies.CancelReply,
     bodies.HealthReply,
@@ -105,6 +106,7 @@ def _buyer_paths() -> Part:
         "/reservations": {"post": _reserve()},
         "/reservations/{reservation_id}": {"delete": _withdraw()},
         "/reservations/{reservation_id}/payments": {"post": _pay()},
+        "/reservations/{reservation_id}/refund": {"post": _refund()},
         "/payments/{payment_id}": {"get": _poll()},
     }
 
@@ -151,6 +153,21 @@ def _withdraw() -> Part:
             "409": _problem("A payment is in flight (`payment_in_progress`) or has succeeded "
                             "(`already_paid`)."),
             "410": _problem("Its time is over (`reservation_expired`)."),
+        },
+        parameters=[_in_path("reservation_id")],
+    )  # fmt: skip
+
+
+def _refund() -> Part:
+    return _operation(
+        "refund",
+        "Give a paid order back",
+        {
+            "200": _reply("It is granted, now or before; the money follows.", bodies.RefundReply),
+            "404": _problem("No such reservation (`unknown_reservation`)."),
+            "409": _problem("It is not paid (`not_paid`), or this shop gives no money back "
+                            "(`no_refunds`)."),
+            "410": _problem("The order is gone (`reservation_expired`)."),
         },
         parameters=[_in_path("reservation_id")],
     )  # fmt: skip

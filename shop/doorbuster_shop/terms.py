@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # The shop's process starts 0.8 s sooner without the scenario's models.
     from doorbuster.scenario import Scenario
+    from doorbuster.scenario.refunds import Refund
+
+DELAY_COUNT = 1_000
+"""Values that stand for the distribution of a refund's delay."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,21 @@ class CouponTerms:
 
 
 @dataclass(frozen=True)
+class RefundTerms:
+    """How the scenario gives money back."""
+
+    delays_s: tuple[float, ...]
+    """From the yes until the provider is told: equally likely values, from the shortest on."""
+    returns_stock: bool = True
+    is_marked_only: bool = False
+
+    def delay_s(self, idempotency_key: str) -> float:
+        """That of the order under this key, by a hash of it: a restarted shop finds the same."""
+        digest = sha256(f"refund {idempotency_key}".encode()).digest()
+        return self.delays_s[int.from_bytes(digest[:6], "big") * len(self.delays_s) >> 48]
+
+
+@dataclass(frozen=True)
 class Terms:
     """The terms of one sale. Times in seconds."""
 
@@ -47,6 +66,7 @@ class Terms:
     failover: tuple[tuple[str, str], ...] = ()
     """Channel and the one that takes its payments while it is out."""
     coupon: CouponTerms | None = None
+    refund: RefundTerms | None = None
 
 
 def lock_time_s(terms: Terms, idempotency_key: str) -> float:
@@ -85,6 +105,24 @@ def terms_of(scenario: Scenario) -> Terms:
         else CouponTerms(
             shop.coupon.limit, shop.coupon.off_cents, shop.coupon.per_account, shop.coupon.redeem
         ),
+        refund=None if shop.refund is None else _refund_terms(shop.refund),
+    )
+
+
+def _refund_terms(refund: Refund) -> RefundTerms:
+    # These load the scenario's models, which the shop's own process does without.
+    from doorbuster.draws import sample  # noqa: PLC0415
+    from doorbuster.scenario.distributions import DistributionBook  # noqa: PLC0415
+    from doorbuster.scenario.refunds import BROKEN_PAYOUTS  # noqa: PLC0415
+
+    book = DistributionBook()
+    row = book.add(refund.delay)
+    tables, share = book.tables(), 1 / DELAY_COUNT
+    delays_s = (sample(tables, row, (n + 0.5) * share) for n in range(DELAY_COUNT))
+    return RefundTerms(
+        tuple(float(delay_s) for delay_s in delays_s),
+        refund.returns_stock,
+        refund.payout in BROKEN_PAYOUTS,
     )
 
 
@@ -97,9 +135,15 @@ def terms_from_json(content: dict[str, Any]) -> Terms:
     """What `terms_to_json` wrote."""
     items = tuple(ItemTerms(**item) for item in content["items"])
     coupon = content.get("coupon")
+    refund = content.get("refund")
     changed = {
         "items": items,
         "channels": tuple(content["channels"]),
         "coupon": None if coupon is None else CouponTerms(**coupon),
+        "refund": None if refund is None else _refund_from_json(refund),
     }
     return Terms(**{**content, **changed})
+
+
+def _refund_from_json(content: dict[str, Any]) -> RefundTerms:
+    return RefundTerms(**{**content, "delays_s": tuple(content["delays_s"])})

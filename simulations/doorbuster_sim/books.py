@@ -18,7 +18,7 @@ from doorbuster.scenario.model import Scenario
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.tables import Column, filled, moments, words
 
-ORDER_STATES = ("locked", "sold", "released", "cancelled")
+ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunding", "refunded")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 """By the codes in the columns below."""
 
@@ -42,6 +42,8 @@ class OrderColumns:
     released_ns: Column
     sold_ns: Column
     discount_cents: Column
+    refund_asked_ns: Column
+    returned_ns: Column
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def orders_table(columns: OrderColumns, scenario: Scenario, replication: int) ->
             "expires_s": columns.expires_ns[rank] / NANOSECONDS,
             "released_s": moments(columns.released_ns[rank]),
             "sold_s": moments(columns.sold_ns[rank]),
+            "refund_asked_s": moments(columns.refund_asked_ns[rank]),
+            "returned_s": moments(columns.returned_ns[rank]),
         },
     )
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from doorbuster.compiling import can_keep_code, code_is_kept
+from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, visits_of
-from doorbuster.measures.sale_values import Sale, SaleMeasure
+from doorbuster.measures.sale_values import OF_BOOKS, Sale, SaleMeasure
 from doorbuster.measures.tally import TallyPlan
 from doorbuster.plan import Timetable, build_plan, plan_blocks
 from doorbuster.plan.plan import COLUMNS
@@ -120,4 +121,7 @@ def _values(
         skus=scenario.skus,
     )
     records = Sale(scenario, visits, requests_of(sale.requests))
+    if any(measure.kind in OF_BOOKS for measure in measures):
+        orders = orders_of(sale.orders, skus=scenario.skus)
+        records = records._replace(orders=orders, charges=charges_of(sale.charges))
     return tuple(measure.value(records) for measure in measures)

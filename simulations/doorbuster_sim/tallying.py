@@ -31,7 +31,7 @@ to_ns, to_s = plain(clock.to_ns), plain(clock.to_s)
 
 Rows = NDArray[np.void]
 
-_SOLD = int(Outcome.SOLD)
+_SOLD, _REFUNDED = int(Outcome.SOLD), int(Outcome.REFUNDED)
 _UNSURE = tuple(int(o) for o in (Outcome.CUT_OFF, Outcome.GAVE_UP, Outcome.FAILED))
 _OVERLOADED, _ERROR, _TIMEOUT = (int(reply) for reply in FAILED_REPLIES)
 
@@ -65,6 +65,7 @@ class _VisitCounts(NamedTuple):
     wrong_price: Integers
     units_left: Integers
     sell_out_s: NDArray[np.float64]
+    last_paid_s: NDArray[np.float64]
 
 
 class Tallying:
@@ -107,6 +108,7 @@ class Tallying:
             wrong_price=_zeros(item_count),
             units_left=np.array([item.stock for item in items], dtype=np.int64),
             sell_out_s=np.full(item_count, np.nan),
+            last_paid_s=np.full(item_count, -np.inf),
         )
 
     def requests(self, rows: Rows) -> None:
@@ -228,16 +230,21 @@ def _count_visits(
                 counts.sold[n, persona] += 1
                 counts.units[n, persona] += units
                 counts.item_units[n, item] += units
+            if is_sold or outcome == _REFUNDED:
                 counts.paid_cents[n] += cents
-        if is_sold:
+        if is_sold or outcome == _REFUNDED:
             counts.told[item] += 1
             less_cents = prices[item] * units - cents
             counts.wrong_price[item] += 1 if less_cents not in (0, off_cents) else 0
+        if is_sold:
+            # Who asks for the money in vain ends later than others who have paid after.
+            paid_s = max(row["paid_ns"] / NANOSECONDS, counts.last_paid_s[item])
+            counts.last_paid_s[item] = paid_s
             left = counts.units_left[item]
             counts.units_left[item] = left - units
             if left > 0 and left <= units:
-                counts.sell_out_s[item] = row["paid_ns"] / NANOSECONDS
-        elif row["reserved_ns"] != ABSENT_NS and outcome in _UNSURE:
+                counts.sell_out_s[item] = paid_s
+        if row["reserved_ns"] != ABSENT_NS and outcome in _UNSURE:
             counts.unsure[item] += 1
 
 

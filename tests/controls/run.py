@@ -5,7 +5,7 @@
     make controls ARGS="check_then_write forget --store postgresql --runs 3"
     make controls ARGS="--keep controls"   goes on where it was interrupted: keeps each sale
 
-For each strategy, each policy about money and each way to count a coupon of the scenario model it
+For each strategy, each policy about money and each way to count a coupon or to pay a refund out it
 simulates and runs a small sale many times, judges each one by itself, and prints one table: in how
 many sales each detector fired. A broken control must be found in every sale, a correct one in none;
 otherwise the exit code is 1. Of four sales of a correct shop three are broken in the middle, each
@@ -34,6 +34,7 @@ from doorbuster.measures.run_records import RunRecords, read_records
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder
 from doorbuster.scenario.reading import read_scenario
+from doorbuster.scenario.refunds import BROKEN_PAYOUTS, PAYOUTS
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
     BROKEN_REDEEMS,
@@ -66,6 +67,7 @@ MUST_BE_FOUND: dict[str, frozenset[str]] = {
     "forget": frozenset({"paid_and_lost"}),
     "charge_again": frozenset({"double_charge"}),
     "redeem_check_then_write": frozenset({"coupon_overuse"}),
+    "payout_mark_only": frozenset({"paid_and_lost"}),
 }
 """The failure that each broken way was built to show; it may show more."""
 LATECOMERS: dict[str, Any] = {
@@ -77,6 +79,9 @@ LATECOMERS: dict[str, Any] = {
 """Ten visitors, by whom a sale lasts longer: a live one ends when everybody has left."""
 COUPON: dict[str, Any] = {"limit": 8, "off": 300.00, "per_account": 1}
 """For a third of the orders; everybody brings it where ways to count it are tried."""
+REFUND: dict[str, Any] = {"delay": "200ms", "within": "10s"}
+REGRET: dict[str, Any] = {"refund_fraction": 0.5, "refund_after": "200ms"}
+"""Of everybody, where ways to pay refunds out are tried."""
 Faults = list[dict[str, Any]]
 KILLS: tuple[Faults, ...] = (
     [],
@@ -90,18 +95,20 @@ KILLS: tuple[Faults, ...] = (
 """What breaks during the sales of a correct shop, in turn."""
 KILLED_WORKER = {"kind": "kill_worker", "start": "700ms", "duration": "400ms"}
 """In place of a restart of SQLite, which lives in the shop."""
+OF_PARTS = ("redeem", "payout")
+"""Fields of a part of the shop; their values say too little alone."""
 NEEDS_LARGE_WISHES = frozenset({"scattered_buckets"})
 WISH_UNITS, LARGE_STOCK_UNITS = 4, 56
 """Of 7 units in each of 8 buckets 4 are sold and 3 are left: 24 that no wish for 4 gets."""
-NEEDS_LATECOMERS = frozenset({"forget"})
-"""`paid_and_lost` judges only money that a shop has had for 5 s."""
+NEEDS_LATECOMERS = frozenset({"forget", "mark_only"})
+"""`paid_and_lost` judges only money that a shop has had, or owed, for 5 s."""
 
 
 @dataclass(frozen=True)
 class Control:
     """One way of running a shop: a field of the scenario's `shop` with a value.
 
-    `redeem` is a field of the shop's coupon, which only its controls have.
+    `redeem` and `payout` are fields of its coupon and its refund, which only their controls have.
     """
 
     field: str
@@ -111,7 +118,7 @@ class Control:
     @property
     def word(self) -> str:
         """What chooses it on the command line: the value, with its field where it is not alone."""
-        return f"redeem_{self.value}" if self.field == "redeem" else self.value
+        return f"{self.field}_{self.value}" if self.field in OF_PARTS else self.value
 
     @property
     def row(self) -> str:
@@ -137,6 +144,9 @@ class Control:
         if self.field == "redeem":
             for persona in crowd["personas"].values():
                 persona["coupon_fraction"] = 1.0
+        if self.field == "payout":
+            for persona in crowd["personas"].values():
+                persona.update(REGRET)
         if self.value in NEEDS_LARGE_WISHES:
             for item in shop["items"]:
                 item |= {"stock": LARGE_STOCK_UNITS, "per_account_limit": WISH_UNITS}
@@ -151,6 +161,8 @@ class Control:
         """What it writes into the scenario's `shop`."""
         if self.field == "redeem":
             return {"coupon": {**COUPON, "redeem": self.value}}
+        if self.field == "payout":
+            return {"refund": {**REFUND, "payout": self.value}}
         return {self.field: self.value}
 
     @property
@@ -160,7 +172,7 @@ class Control:
 
 
 def _controls() -> Iterator[Control]:
-    """Every strategy, every policy that differs from what they are tried with, and every coupon."""
+    """Every strategy, every policy that differs from what they are tried with, coupons, refunds."""
     ways: dict[str, tuple[tuple[str, ...], frozenset[Any]]] = {
         "strategy": (STRATEGIES, BROKEN_STRATEGIES),
         "late_payment": (LATE_PAYMENTS, BROKEN_LATE_PAYMENTS),
@@ -172,6 +184,8 @@ def _controls() -> Iterator[Control]:
                 yield Control(name, value, value in broken)
     for value in REDEEMS:
         yield Control("redeem", value, value in BROKEN_REDEEMS)
+    for value in PAYOUTS:
+        yield Control("payout", value, value in BROKEN_PAYOUTS)
 
 
 CONTROLS = {control.word: control for control in _controls()}

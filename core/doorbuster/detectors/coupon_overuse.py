@@ -1,6 +1,7 @@
 """Coupon over-use: at some moment more orders carried the coupon than may, in all or of an account.
 
-An order carries it from its reservation until its units are given back, and a paid one for ever.
+An order carries it from its reservation until its units are given back, and a paid one for ever,
+also if its buyer was granted a refund.
 """
 
 from __future__ import annotations
@@ -53,5 +54,6 @@ def detect(sale: SaleBooks) -> Finding:
 
 def _left(carrying: Orders, limit: int) -> FreeUnits:
     """Coupons that no order carries, as if each were a unit of one item."""
-    zeros = np.zeros_like(carrying.sku)
-    return FreeUnits.of(carrying._replace(sku=zeros, quantity=zeros + 1), 0, limit)
+    zeros, never_s = np.zeros_like(carrying.sku), np.full(len(carrying.sku), np.nan)
+    one_each = carrying._replace(sku=zeros, quantity=zeros + 1, returned_s=never_s)
+    return FreeUnits.of(one_each, 0, limit)

@@ -1,11 +1,18 @@
-"""Paid and lost: the provider has the money, the buyer has neither an order nor a refund."""
+"""Paid and lost: the provider has the money, the buyer has neither an order nor a refund.
+
+Lost is also money that the shop has granted to give back: when it says that it has and the provider
+still keeps it, and when the promised time is over.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from doorbuster.detectors.sale import NOTHING_TO_JUDGE, Evidence, Finding, SaleBooks
-from doorbuster.measures.books import CHARGE_STATES
+from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
+from doorbuster.measures.columns import Floats
+from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP
+from doorbuster.measures.refunds import refunds_of
 
 REFUND_WITHIN_S = 5.0
 """So long after a capture it may take until the shop has booked it or given it back. Assumed: one
@@ -13,7 +20,7 @@ repetition of a failed refund. What was captured later than that before the end 
 
 
 def detect(sale: SaleBooks) -> Finding:
-    """One offence a captured charge whose order never became paid."""
+    """One offence a captured charge whose order never became paid, or a refund without money."""
     orders, charges = sale.orders, sale.charges
     if not len(charges.charge_id):
         return NOTHING_TO_JUDGE
@@ -32,7 +39,41 @@ def detect(sale: SaleBooks) -> Finding:
         for place in np.flatnonzero(kept & old)
         if charges.order_id[place] not in paid
     ]
-    return Finding.of(offences)
+    return Finding.of(offences + _never_paid_out(sale))
+
+
+def _never_paid_out(sale: SaleBooks) -> list[Evidence]:
+    """Refunds that the shop says are done and are not, or that are open past their promise."""
+    promise, orders = sale.scenario.shop.refund, sale.orders
+    refunds = refunds_of(orders, sale.charges)
+    is_done = orders.state[refunds.order] == ORDER_STATES.index("refunded")
+    is_old = refunds.asked_s < sale.end_s - REFUND_WITHIN_S
+    lost = refunds.is_open & is_done & is_old
+    if promise is not None:
+        due_s = refunds.asked_s + promise.within_s + _stopped_s(sale, refunds.asked_s)
+        lost |= refunds.is_open & (due_s < sale.end_s - sale.slack_s)
+    return [
+        {
+            "order_id": orders.order_id[order],
+            "amount_cents": int(orders.amount_cents[order]),
+            "sold_s": float(orders.sold_s[order]),
+            "refund_asked_s": float(orders.refund_asked_s[order]),
+            "state": ORDER_STATES[orders.state[order]],
+        }
+        for order in refunds.order[lost]
+    ]
+
+
+def _stopped_s(sale: SaleBooks, from_s: Floats) -> Floats:
+    """For how long after each moment nothing could be paid out: no promise is kept without those.
+
+    Faults that overlap count twice, for the better of the shop.
+    """
+    stopped_s = np.zeros(len(from_s))
+    for fault in sale.faults:
+        if fault.kind in STOPS_SHOP + STOPS_CHARGES:
+            stopped_s += np.maximum(fault.ended_s - np.maximum(fault.begun_s, from_s), 0.0)
+    return stopped_s
 
 
 def _seconds(time_s: float | None) -> float | None:

@@ -15,7 +15,7 @@ def detect(sale: SaleBooks) -> Finding:
 
     Money that the shop keeps decides: a payment that came too late and was given back is none.
     Where the shop rechecks its stock, neither is one that came after the release and bought units
-    that nobody held.
+    that nobody held. A refund that the buyer asked for is no release, and excuses none before it.
     """
     orders, charges = sale.orders, sale.charges
     if not len(orders.order_id):
@@ -23,6 +23,7 @@ def detect(sale: SaleBooks) -> Finding:
     kept = charges.state == CHARGE_STATES.index("captured")
     captured_s = dict(zip(charges.order_id[kept], charges.captured_s[kept], strict=True))
     refunded = orders.state == ORDER_STATES.index("refunded")
+    refunded &= np.isnan(orders.refund_asked_s)
     booked = ~np.isnan(orders.sold_s) & ~np.isnan(orders.released_s) & ~refunded
     booked &= ~_bought_again(sale)
     offences: list[Evidence] = [

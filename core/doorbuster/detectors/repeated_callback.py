@@ -11,14 +11,17 @@ from doorbuster.measures.books import ORDER_STATES
 def detect(sale: SaleBooks) -> Finding:
     """One offence an order that went back from paid without a refund, or an item.
 
-    An item is one when more of its units are sold than its paid orders hold.
+    An item is one when more of its units are sold than its paid orders hold, and refunded ones
+    whose goods were sent.
     """
     orders = sale.orders
     went_back = (
         ~np.isnan(orders.sold_s)
         & (orders.state != ORDER_STATES.index("sold"))
         & (orders.state != ORDER_STATES.index("refunded"))
+        & np.isnan(orders.refund_asked_s)
     )
+    is_sent = ~np.isnan(orders.refund_asked_s) & np.isnan(orders.returned_s)
     offences: list[Evidence] = [
         {
             "order_id": orders.order_id[place],
@@ -30,7 +33,7 @@ def detect(sale: SaleBooks) -> Finding:
     ]
     for item in sale.audit.items if sale.audit else ():
         mine = orders.sku == sale.scenario.skus.index(item.sku)
-        sold = mine & (orders.state == ORDER_STATES.index("sold"))
+        sold = mine & ((orders.state == ORDER_STATES.index("sold")) | is_sent)
         units = int(orders.quantity[sold].sum())
         if item.sold_units > units:
             offences.append(

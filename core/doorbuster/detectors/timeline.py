@@ -18,6 +18,7 @@ class FreeUnits:
 
     An order holds its units from its reservation until they are given back, and a paid one for
     ever: units that were given back while the order was paid, or before, are owed a second time.
+    One whose buyer was granted a refund was paid, and holds them until that put them back.
     """
 
     initial: int
@@ -33,14 +34,22 @@ class FreeUnits:
         reserved, released, sold = (
             column[mine] for column in (orders.reserved_s, orders.released_s, orders.sold_s)
         )
-        paid = ~np.isnan(sold) & (orders.state[mine] != _REFUNDED)
+        returned, asked = orders.returned_s[mine], ~np.isnan(orders.refund_asked_s[mine])
+        paid = ~np.isnan(sold) & (asked | (orders.state[mine] != _REFUNDED))
+        comes_back = ~np.isnan(returned)
         gives_back = ~np.isnan(released) & ~(paid & ~(released < sold))
         takes_again = gives_back & paid
-        at_s = np.concatenate([reserved, released[gives_back], sold[takes_again]])
-        which = np.concatenate([mine, mine[gives_back], mine[takes_again]])
+        moves = (
+            (reserved, np.ones(len(mine), dtype=np.bool_), -1),
+            (released, gives_back, 1),
+            (sold, takes_again, -1),
+            (returned, comes_back, 1),
+        )
+        at_s = np.concatenate([moments[chosen] for moments, chosen, _ in moves])
+        which = np.concatenate([mine[chosen] for _, chosen, _ in moves])
         sign = np.concatenate(
-            [-np.ones(len(mine)), np.ones(gives_back.sum()), -np.ones(takes_again.sum())]
-        ).astype(np.int64)
+            [np.full(int(chosen.sum()), way, dtype=np.int64) for _, chosen, way in moves]
+        )
         order = np.lexsort((-sign, at_s))
         moved = (sign * orders.quantity[which])[order]
         return cls(initial, at_s[order], initial + np.cumsum(moved), which[order])

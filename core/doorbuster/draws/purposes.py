@@ -32,6 +32,8 @@ class Purpose(IntEnum):
     POLL_GAP = 29
     CANCEL_INTENT = 30
     COUPON = 31
+    REFUND_INTENT = 32
+    REFUND_TIME = 33
     # The payment provider: what happens to attempt k of this visitor's payment.
     PROVIDER_LATENCY = 40
     PROVIDER_DECLINE = 41
@@ -49,3 +51,4 @@ class Purpose(IntEnum):
     NETWORK = 60
     SERVICE = 61
     RELEASE_JITTER = 62
+    REFUND_DELAY = 63

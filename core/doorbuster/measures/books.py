@@ -14,7 +14,7 @@ from doorbuster.records.tables import CHARGES, ORDERS
 
 Texts = NDArray[np.object_]
 
-ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunded")
+ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunded", "refunding")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 
 
@@ -33,6 +33,8 @@ class Orders(NamedTuple):
     expires_s: Floats
     released_s: Floats
     sold_s: Floats
+    refund_asked_s: Floats
+    returned_s: Floats
 
 
 class Charges(NamedTuple):

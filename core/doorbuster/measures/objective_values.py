@@ -13,6 +13,7 @@ from doorbuster.scenario.objectives import (
     Conversion,
     FailedRequests,
     Objective,
+    RefundTime,
     ResponseTime,
     SellOut,
     StockShare,
@@ -49,6 +50,8 @@ def measure_of(objective: Objective) -> SaleMeasure:
     match objective:
         case ResponseTime():
             return SaleMeasure(name, "response", objective.step, objective.fraction)
+        case RefundTime():
+            return SaleMeasure(name, "refund", None, objective.fraction)
         case FailedRequests():
             return SaleMeasure(name, "failed-requests", objective.step)
         case Conversion():

@@ -14,10 +14,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from doorbuster.documents import suggestion
+from doorbuster.measures.books import NO_CHARGES, NO_ORDERS, Charges, Orders
 from doorbuster.measures.columns import STEPS, Requests, Visits, take
 from doorbuster.measures.latency import finished, response_s
 from doorbuster.measures.outcomes import conversion, failed_share
 from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.refunds import Refunds, refund_quantile_s, refunds_of
 from doorbuster.measures.sales import (
     gmv_cents,
     sell_out_s,
@@ -28,7 +30,9 @@ from doorbuster.measures.sales import (
 from doorbuster.scenario.model import Scenario
 
 Unit = Literal["count", "fraction", "s", "cents"]
-_RESPONSE = re.compile(r"response-p(\d{1,2}(?:\.\d{1,3})?)")
+_QUANTILE = re.compile(r"(response|refund)-p(\d{1,2}(?:\.\d{1,3})?)")
+OF_BOOKS = ("refund", "open-refunds")
+"""Kinds that the books tell, not the visitors."""
 
 
 class MeasureError(Exception):
@@ -41,6 +45,8 @@ class Sale(NamedTuple):
     scenario: Scenario
     visits: Visits
     requests: Requests
+    orders: Orders = NO_ORDERS
+    charges: Charges = NO_CHARGES
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class SaleMeasure:
     kind: str
     of: str | None = None
     fraction: float = 0.95
-    """For `response`: which quantile."""
+    """For `response` and `refund`: which quantile."""
     start_s: float = -np.inf
     end_s: float = np.inf
 
@@ -76,9 +82,9 @@ class SaleMeasure:
 def measure_named(name: str, scenario: Scenario) -> SaleMeasure:
     """The measure of this name. Raises: MeasureError with the names there are."""
     word, colon, of = name.partition(":")
-    quantile_of = _RESPONSE.fullmatch(word)
-    kind = "response" if quantile_of else word
-    if kind not in _KINDS or (kind == "response" and quantile_of is None):
+    quantile_of = _QUANTILE.fullmatch(word)
+    kind = quantile_of[1] if quantile_of else word
+    if kind not in _KINDS or (kind in _OF_QUANTILES and quantile_of is None):
         message = f"{name}: no such measure; allowed: {', '.join(MEASURE_NAMES)}"
         raise MeasureError(message + suggestion(word, [n.partition("[")[0] for n in MEASURE_NAMES]))
     allowed = _KINDS[kind].of(scenario)
@@ -88,7 +94,7 @@ def measure_named(name: str, scenario: Scenario) -> SaleMeasure:
     if kind == "stock-share" and not colon:
         message = f"{name}: of whom? write stock-share:PERSONA, one of {', '.join(allowed)}"
         raise MeasureError(message)
-    fraction = float(quantile_of[1]) / 100 if quantile_of else 0.95
+    fraction = float(quantile_of[2]) / 100 if quantile_of else 0.95
     if not 0 < fraction < 1:
         message = f"{name}: there is no such percentile; allowed: above p0 and below p100"
         raise MeasureError(message)
@@ -98,6 +104,8 @@ def measure_named(name: str, scenario: Scenario) -> SaleMeasure:
 def standard_measures(scenario: Scenario) -> list[SaleMeasure]:
     """What is told of every simulated run."""
     names = ["units-sold", "gmv", "conversion", "sell-out", "failed-requests", "response-p95"]
+    if scenario.shop.refund is not None:
+        names += ["refund-p50", "refund-p99", "open-refunds"]
     return [measure_named(name, scenario) for name in names]
 
 
@@ -109,6 +117,8 @@ MEASURE_NAMES = (
     "sell-out[:SKU]",
     "failed-requests[:STEP]",
     "response-pNN[:STEP]",
+    "refund-pNN",
+    "open-refunds",
 )
 """The names for people; square brackets may be left out, NN is a percentile."""
 
@@ -171,6 +181,20 @@ def _response(measure: SaleMeasure, sale: Sale) -> float:
     return quantile(response_s(requests)[finished(requests)], measure.fraction)
 
 
+def _refunds(measure: SaleMeasure, sale: Sale) -> Refunds:
+    refunds = refunds_of(sale.orders, sale.charges)
+    chosen = (refunds.asked_s >= measure.start_s) & (refunds.asked_s < measure.end_s)
+    return refunds.chosen(chosen)
+
+
+def _refund(measure: SaleMeasure, sale: Sale) -> float:
+    return refund_quantile_s(_refunds(measure, sale), measure.fraction)
+
+
+def _open_refunds(measure: SaleMeasure, sale: Sale) -> float:
+    return float(_refunds(measure, sale).is_open.sum())
+
+
 class _Kind(NamedTuple):
     unit: Unit
     of: Callable[[Scenario], list[str]]
@@ -201,4 +225,7 @@ _KINDS: dict[str, _Kind] = {
     "sell-out": _Kind("s", _items, _sell_out),
     "failed-requests": _Kind("fraction", _steps, _failed_requests),
     "response": _Kind("s", _steps, _response),
+    "refund": _Kind("s", _nothing, _refund),
+    "open-refunds": _Kind("count", _nothing, _open_refunds),
 }
+_OF_QUANTILES = ("response", "refund")

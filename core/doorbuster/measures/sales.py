@@ -29,7 +29,8 @@ def stock_shares(visits: Visits, persona_count: int) -> Floats:
 
 def gmv_cents(visits: Visits) -> int:
     """Gross merchandise value: the amounts of all paid orders, in hundredths of the currency."""
-    return int(visits.price_paid_cents[visits.outcome == Outcome.SOLD].sum())
+    paid = np.isin(visits.outcome, (int(Outcome.SOLD), int(Outcome.REFUNDED)))
+    return int(visits.price_paid_cents[paid].sum())
 
 
 def sell_out_s(visits: Visits, item: int, stock_units: int) -> float:

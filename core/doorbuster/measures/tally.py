@@ -14,7 +14,7 @@ import numpy as np
 
 from doorbuster.measures.columns import STEPS, Floats, Integers
 from doorbuster.measures.histogram import Histogram
-from doorbuster.measures.sale_values import SaleMeasure
+from doorbuster.measures.sale_values import OF_BOOKS, SaleMeasure
 from doorbuster.scenario.model import Scenario
 
 SLICE_BINS = 1200
@@ -133,6 +133,8 @@ class SaleTally:
             if measure.kind == "response":
                 return counted.response.quantile_s(measure.fraction)
             return counted.rate
+        if measure.kind in OF_BOOKS:
+            return float("nan")  # Nobody keeps books.
         if measure.kind == "sell-out":
             return self._sell_out_s(measure, scenario)
         visits = self.visits_in(span)

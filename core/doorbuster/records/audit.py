@@ -20,6 +20,10 @@ class ItemAudit(BaseModel):
     """Highest number of units that one account holds or has bought; linked identities not seen."""
     lapsed_locks: int = 0
     """Reservations still locked although their time plus one sweep has passed."""
+    orders_refunded: int = 0
+    """Orders that were paid and are refunded, or about to be."""
+    unreturned_units: int = 0
+    """Of the sold units, those of such orders: they were sent, and nobody pays for them."""
 
 
 class Audit(BaseModel):
@@ -35,10 +39,14 @@ class Audit(BaseModel):
     """Orders with more than one captured payment."""
     paid_cents: int | None = None
     """Sum of the amounts of paid orders in the target's database."""
+    refunds_open: int | None = None
+    """Refunds that were granted and are not paid out; None, as the next, where nobody may ask."""
+    refunds_open_cents: int | None = None
+    """What they amount to: the provider still has it."""
     coupon_limit: int | None = None
     """Orders that may carry the coupon; None, as the next, where there is none."""
     coupon_redemptions: int | None = None
-    """Locked and paid orders that carry it."""
+    """Orders that carry it: locked, paid, and paid ones that are given back."""
     discount_cents: int | None = None
     """Sum of the discounts of paid orders."""
     payments_without_order: int | None = None

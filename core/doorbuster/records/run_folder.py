@@ -224,7 +224,7 @@ def _completed(name: str, table: pa.Table) -> pa.Table:
         field = _SCHEMAS[name].field(place)
         if column not in table.column_names:  # In a spool; a Parquet file is read by the schema.
             table = table.add_column(place, field, pa.nulls(len(table), field.type))
-        if table[column].null_count:
+        if table[column].null_count and not field.nullable:
             table = table.set_column(place, field, table[column].fill_null(0))
     return table
 

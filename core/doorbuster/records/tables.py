@@ -49,7 +49,7 @@ REQUESTS = pa.schema(
     [
         _REPLICATION,
         _field("visitor", pa.int64(), "number of the visitor in the plan"),
-        _field("step", _WORD, "browse, reserve, pay or poll"),
+        _field("step", _WORD, "browse, reserve, pay, poll, cancel or refund"),
         _field("attempt", pa.int32(), "how often this visitor has sent this step, from 0"),
         _field("intended_s", pa.float64(), "when the visitor wanted to send it"),
         _field("sent_s", pa.float64(), "when it was sent", nullable=True),
@@ -79,11 +79,13 @@ ORDERS = pa.schema(
         _field("quantity", pa.int32(), "units"),
         _field("amount_cents", pa.int64(), "what it costs"),
         _field("discount_cents", pa.int64(), "what it costs less by a coupon, 0 without one"),
-        _field("state", _WORD, "locked, sold, released, cancelled or refunded"),
+        _field("state", _WORD, "locked, sold, released, cancelled, refunding or refunded"),
         _field("reserved_s", pa.float64(), "when its units were locked"),
         _field("expires_s", pa.float64(), "when the lock was to lapse"),
         _field("released_s", pa.float64(), "when its units were given back", nullable=True),
         _field("sold_s", pa.float64(), "when the target booked it as paid", nullable=True),
+        _field("refund_asked_s", pa.float64(), "when a refund was granted", nullable=True),
+        _field("returned_s", pa.float64(), "when a refund put its units back", nullable=True),
     ]
 )
 """One row a reservation, as the target's database tells it after the sale."""
@@ -107,8 +109,8 @@ CHARGES = pa.schema(
 TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
 """The tables of every run by the stems of their files in the run folder."""
 
-ADDED_LATER = {"orders": ("discount_cents",)}
-"""Columns that runs of earlier versions do not have: nothing stands in them, which is 0."""
+ADDED_LATER = {"orders": ("discount_cents", "refund_asked_s", "returned_s")}
+"""Columns that runs of earlier versions do not have: nothing stands in them, or 0 where it must."""
 
 BOOKS = {"orders": ORDERS, "charges": CHARGES}
 """The books of the target and of its provider, likewise; absent where a target cannot tell them."""

@@ -8,6 +8,8 @@ from doorbuster.documents import Check, Place, allowed_names, suggestion
 from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
+from doorbuster.scenario.objectives import RefundTime
+from doorbuster.scenario.refunds import BROKEN_PAYOUTS, Refund
 from doorbuster.scenario.shapes import Series
 from doorbuster.scenario.shop import (
     BROKEN_LATE_PAYMENTS,
@@ -61,6 +63,37 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
     _one_way_to_be_broken(scenario, found)
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
+    if shop.refund is not None:
+        _refund(shop, shop.refund, found)
+
+
+def _refund(shop: Shop, refund: Refund, found: Contradictions) -> None:
+    """A sold order is one charge, and money that is kept wrongly is all that is broken."""
+    if shop.strategy in BROKEN_STRATEGIES:
+        what = (
+            f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
+            "own); leave refund out or choose another strategy"
+        )
+        found.add(("shop", "refund"), what)
+    if shop.unanswered_charge in BROKEN_UNANSWERED_CHARGES:
+        what = (
+            f"needs unanswered_charge 'wait' (got {shop.unanswered_charge!r}, which may charge an "
+            "order twice); leave one of the two out"
+        )
+        found.add(("shop", "refund"), what)
+    if refund.payout not in BROKEN_PAYOUTS:
+        return
+    redeem = shop.coupon.redeem if shop.coupon is not None else None
+    for value, broken in (
+        (shop.late_payment, BROKEN_LATE_PAYMENTS),
+        (redeem, BROKEN_REDEEMS),
+    ):
+        if value in broken:
+            what = (
+                f"{refund.payout!r} needs a shop where nothing else is broken (got {value!r}); "
+                "allowed 'retry'; leave one of the two out"
+            )
+            found.add(("shop", "refund", "payout"), what)
 
 
 def _coupon(shop: Shop, coupon: Coupon, found: Contradictions) -> None:
@@ -138,7 +171,7 @@ def _service(scenario: Scenario, found: Contradictions) -> None:
     service = scenario.service
     names = [station.name for station in service.stations]
     found.unique(("service", "stations"), "name", names, "station")
-    for step in ("browse", "reserve", "pay", "poll", "cancel"):
+    for step in ("browse", "reserve", "pay", "poll", "cancel", "refund"):
         for index, passage in enumerate(getattr(service, step) or ()):
             found.known(("service", step, index, "station"), passage.station, names, "station")
 
@@ -239,6 +272,12 @@ def _crowd_and_shop(scenario: Scenario, found: Contradictions) -> None:
                 "or write shop.coupon"
             )
             found.add((*place, "coupon_fraction"), what)
+        if persona.refund_fraction and scenario.shop.refund is None:
+            what = (
+                f"the shop gives no money back (got {persona.refund_fraction:g}); leave it out or "
+                "write shop.refund"
+            )
+            found.add((*place, "refund_fraction"), what)
         for sku in persona.wants:
             found.known((*place, "wants", sku), sku, scenario.skus, "sku")
         if persona.wants and not sum(persona.wants.values()):
@@ -287,6 +326,9 @@ def _objectives_and_crowd(scenario: Scenario, found: Contradictions) -> None:
 
 def _objectives_and_shop(scenario: Scenario, found: Contradictions) -> None:
     for index, objective in enumerate(scenario.objectives):
+        if isinstance(objective, RefundTime) and scenario.shop.refund is None:
+            what = "the shop gives no money back; leave it out or write shop.refund"
+            found.add(("objectives", index, "kind"), what)
         sku = getattr(objective, "sku", None)
         if sku is not None:
             found.known(("objectives", index, "sku"), sku, scenario.skus, "sku")

@@ -83,6 +83,11 @@ class Persona(Part):
     coupon_fraction: Fraction = 0.0
     """Visitors who bring the shop's coupon. They buy at the full price, too, when it is used up.
     Default 0."""
+    refund_fraction: Fraction = 0.0
+    """Buyers who ask for their money back once they have been told that they have paid. Default
+    0."""
+    refund_after: Distribution = lognormal("30s", 0.8)
+    """How long after that they ask. Default assumed: who has bought twice, or too much."""
     channels: dict[str, Weight] = Field(default_factory=dict)
     """First payment channel as weights by name. Default: the channels' own shares."""
     identities: Identities = Identities()

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from doorbuster.scenario.base import Fraction, Name, Part
 from doorbuster.scenario.durations import Instant, PositiveDuration
 
-Step = Literal["browse", "reserve", "pay", "poll", "cancel"]
+Step = Literal["browse", "reserve", "pay", "poll", "cancel", "refund"]
 
 
 class Window(Part):
@@ -122,7 +122,23 @@ class UnitsSold(_Objective):
     """Share of the stock."""
 
 
+class RefundTime(_Objective):
+    """A share of the refunds is back with the buyers within a time, from the shop's yes on.
+
+    Judged by the books. A refund that is still open at the end counts only if its time is over by
+    then. A phase or window speaks of the refunds that were accepted in it.
+    """
+
+    kind: Literal["refund_time"]
+    """How soon buyers have their money back."""
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Share of the refunds: 0.99 states a p99."""
+    at_most: PositiveDuration | None = None
+    """The time within which this share must be back. Default: what the shop promises
+    (`shop.refund.within`)."""
+
+
 Objective = Annotated[
-    ResponseTime | FailedRequests | Conversion | StockShare | SellOut | UnitsSold,
+    ResponseTime | FailedRequests | Conversion | StockShare | SellOut | UnitsSold | RefundTime,
     Field(discriminator="kind"),
 ]

@@ -70,6 +70,8 @@ class Service(Part):
     """Asking for a pending payment. Default: like browse."""
     cancel: Passages | None = None
     """Cancelling a reservation. Default: like reserve."""
+    refund: Passages | None = None
+    """Asking for the money back. Default: like reserve."""
 
     @property
     def by_step(self) -> dict[str, list[Passage]]:
@@ -80,4 +82,5 @@ class Service(Part):
             "pay": self.pay,
             "poll": self.poll or self.browse,
             "cancel": self.cancel or self.reserve,
+            "refund": self.refund or self.reserve,
         }

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part, Words
 from doorbuster.scenario.durations import Duration, PositiveDuration
+from doorbuster.scenario.refunds import Refund
 
 
 def _decimal(value: object) -> object:
@@ -168,6 +169,9 @@ class Shop(Part):
     coupon: Coupon | None = None
     """A coupon that buyers may bring (`coupon_fraction` of a persona). Default none. Broken
     strategies allow none."""
+    refund: Refund | None = None
+    """How buyers who have paid get their money back when they ask for it (`refund_fraction` of a
+    persona). Default none: nobody asks. Broken strategies allow none."""
     currency: Currency = "CNY"
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]

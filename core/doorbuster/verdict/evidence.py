@@ -6,19 +6,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from doorbuster.measures.columns import STEPS, Floats, Integers, Mask, Requests, Visits, take
+from doorbuster.measures.columns import STEPS, Floats, Integers, Mask, Visits, take
 from doorbuster.measures.histogram import pooled
 from doorbuster.measures.intervals import slices_in_time
 from doorbuster.measures.latency import failed, finished, response_s, too_late
 from doorbuster.measures.objective_values import measure_of, request_count_of
 from doorbuster.measures.outcomes import conversion
 from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.refunds import refunds_of
+from doorbuster.measures.refunds import too_late as refunded_too_late
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.measures.sales import sell_out_s, sold_units, stock_shares, whole_sell_out_s
 from doorbuster.measures.tally import Span
 from doorbuster.scenario.objectives import (
     Conversion,
     FailedRequests,
+    RefundTime,
     ResponseTime,
     SellOut,
     StockShare,
@@ -63,19 +66,39 @@ def request_evidence(
         counts, bad = finished(requests), failed(requests)
     if not counts.any():
         return None
-    slices, sale_count = _slices(requests, counts)
+    return _sliced(requests.replication, requests.intended_s, counts, bad, quantile_s)
+
+
+def refund_evidence(
+    records: RunRecords, objective: RefundTime, scope: Scope, limit_s: float
+) -> RequestEvidence | None:
+    """What the books tell of the refunds of an objective; None if there are none."""
+    refunds = refunds_of(records.orders, records.charges)
+    inside = (refunds.asked_s >= scope[0]) & (refunds.asked_s < scope[1])
+    counts, bad = refunded_too_late(refunds, limit_s, records.end_s)
+    counts, bad = counts & inside, bad & inside
+    if not counts.any():
+        return None
+    took_s = np.where(refunds.is_open, np.inf, refunds.took_s)
+    quantile_s = quantile(took_s[counts], objective.fraction)
+    return _sliced(refunds.replication, refunds.asked_s, counts, bad, quantile_s)
+
+
+def _sliced(
+    replication: Integers, at_s: Floats, counts: Mask, bad: Mask, quantile_s: float
+) -> RequestEvidence:
+    slices, sale_count = _slices(replication[counts], at_s[counts])
     trials = np.bincount(slices)
     events = np.bincount(slices[bad[counts]], minlength=len(trials))
     return RequestEvidence(trials, events, sale_count, quantile_s)
 
 
-def _slices(requests: Requests, counts: Mask) -> tuple[Integers, int]:
-    """The slice of every request that counts, and how many sales they are from."""
-    replications = requests.replication[counts]
+def _slices(replications: Integers, at_s: Floats) -> tuple[Integers, int]:
+    """The slice of everything that counts, and how many sales they are from."""
     numbers = np.unique(replications)
     if len(numbers) > 1:
         return np.searchsorted(numbers, replications), len(numbers)
-    return slices_in_time(requests.intended_s[counts]), 1
+    return slices_in_time(at_s), 1
 
 
 def _tallied_requests(

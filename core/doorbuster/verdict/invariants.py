@@ -23,6 +23,7 @@ OFFENDERS_NAMED_MAX = 5
 TOLD_BY_VISITORS = ("invariant.orders_told", "invariant.price")
 """Rows that rest on the records of the visitors, so that a void measurement voids them, too."""
 
+_TOLD_OUTCOMES = [int(Outcome.SOLD), int(Outcome.REFUNDED)]
 _UNSURE_OUTCOMES = [
     int(o) for o in (Outcome.CUT_OFF, Outcome.GAVE_UP, Outcome.FAILED, Outcome.NOT_RUN)
 ]
@@ -109,7 +110,7 @@ def _stock_readings(records: RunRecords) -> Check:
 
 
 def _orders_told(records: RunRecords) -> Check:
-    """The target's paid orders are those that visitors were told.
+    """The target's paid orders, refunded ones too, are those that visitors were told.
 
     Visitors who held a reservation and left without an answer may have an order that they do not
     know of: so many orders more are explained. An order that a visitor was told of and that the
@@ -123,7 +124,8 @@ def _orders_told(records: RunRecords) -> Check:
         told_by_item, unsure_by_item = _told(records, replication)
         for code, sku in enumerate(records.scenario.skus):
             told, unsure = told_by_item[code], unsure_by_item[code]
-            orders = sum(item.orders_paid for item in audit.items if item.sku == sku)
+            mine = [item for item in audit.items if item.sku == sku]
+            orders = sum(item.orders_paid + item.orders_refunded for item in mine)
             told_total, orders_total = told_total + told, orders_total + orders
             unsure_total += unsure
             if not told <= orders <= told + unsure:
@@ -149,7 +151,7 @@ def _told(records: RunRecords, replication: int) -> tuple[list[int], list[int]]:
         tally = records.tallies[replication]
         return tally.told.tolist(), tally.unsure.tolist()
     visits, item_count = records.visits_in(replication), len(records.scenario.skus)
-    told = visits.outcome == Outcome.SOLD
+    told = np.isin(visits.outcome, _TOLD_OUTCOMES)
     unsure = np.isin(visits.outcome, _UNSURE_OUTCOMES) & ~np.isnan(visits.reserved_s)
     counts = [np.bincount(visits.sku[mask], minlength=item_count) for mask in (told, unsure)]
     return counts[0].tolist(), counts[1].tolist()
@@ -172,14 +174,16 @@ def _told_within_stock(records: RunRecords) -> Check:
 def _captured_not_paid(audit: Audit) -> int | None:
     if audit.captured_cents is None or audit.paid_cents is None:
         return None
-    return abs(audit.captured_cents - audit.paid_cents)
+    return abs(audit.captured_cents - audit.paid_cents - (audit.refunds_open_cents or 0))
 
 
 def _off_list_cents(records: RunRecords, audit: Audit) -> int | None:
     if audit.paid_cents is None:
         return None
     prices = {item.sku: item.price_cents for item in records.scenario.shop.items}
-    listed = sum(item.sold_units * prices.get(item.sku, 0) for item in audit.items)
+    listed = sum(
+        (item.sold_units - item.unreturned_units) * prices.get(item.sku, 0) for item in audit.items
+    )
     return abs(audit.paid_cents + (audit.discount_cents or 0) - listed)
 
 
@@ -220,7 +224,7 @@ def _money(
 def _price_told(records: RunRecords) -> Check:
     """Every visitor who bought was told list price times quantity, or that less the coupon."""
     visits, skus = records.visits, records.scenario.skus
-    sold = visits.outcome == Outcome.SOLD
+    sold = np.isin(visits.outcome, _TOLD_OUTCOMES)
     prices = np.array([item.price_cents for item in records.scenario.shop.items])
     coupon = records.scenario.shop.coupon
     less_cents = prices[visits.sku] * visits.quantity - visits.price_paid_cents

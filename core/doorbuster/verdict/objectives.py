@@ -26,13 +26,14 @@ from doorbuster.scenario.objectives import (
     Conversion,
     FailedRequests,
     Objective,
+    RefundTime,
     ResponseTime,
     SellOut,
     StockShare,
     UnitsSold,
 )
 from doorbuster.verdict.checks import Bound, Check, Status, Unit
-from doorbuster.verdict.evidence import request_evidence, sale_values, sold_out_at
+from doorbuster.verdict.evidence import refund_evidence, request_evidence, sale_values, sold_out_at
 
 BOUND_CONFIDENCE = 0.95
 
@@ -54,7 +55,7 @@ def _judge(records: RunRecords, objective: Objective) -> Check:
     scope = _scope(records, objective)
     if scope is None:
         return _row(objective, "not_applicable", "check.objective.outside", {})
-    if isinstance(objective, ResponseTime | FailedRequests):
+    if isinstance(objective, ResponseTime | FailedRequests | RefundTime):
         return _judge_requests(records, objective, scope)
     if isinstance(objective, SellOut):
         return _judge_sell_out(records, objective)
@@ -78,11 +79,17 @@ def _scope(records: RunRecords, objective: Objective) -> tuple[float, float] | N
 
 
 def _judge_requests(
-    records: RunRecords, objective: ResponseTime | FailedRequests, scope: tuple[float, float]
+    records: RunRecords,
+    objective: ResponseTime | FailedRequests | RefundTime,
+    scope: tuple[float, float],
 ) -> Check:
-    is_time = isinstance(objective, ResponseTime)
-    budget = 1 - objective.fraction if isinstance(objective, ResponseTime) else objective.at_most
-    evidence = request_evidence(records, objective, scope)
+    is_time = not isinstance(objective, FailedRequests)
+    budget = objective.at_most if isinstance(objective, FailedRequests) else 1 - objective.fraction
+    limit_s = _limit_s(records, objective)
+    if isinstance(objective, RefundTime):
+        evidence = refund_evidence(records, objective, scope, limit_s)
+    else:
+        evidence = request_evidence(records, objective, scope)
     if evidence is None:
         template = f"check.objective.{objective.kind}.no_data"
         return _row(objective, "inconclusive", template, {}, limit=budget, unit="fraction")
@@ -90,6 +97,7 @@ def _judge_requests(
     status, variant = _three_way(rate, budget)
     if status == "inconclusive" and evidence.sale_count == 1 and not is_time:
         status, variant = _far_above(rate, budget) or (status, variant)
+    step = getattr(objective, "step", None)
     facts = {
         "bad": percent(rate.rate),
         "budget": percent(budget),
@@ -101,11 +109,11 @@ def _judge_requests(
         "design_effect": f"{rate.design_effect:.1f}",
         "needed": count(trials_needed(budget)) if 0 < budget < 1 else "",
         "worth": count(int(rate.trials / rate.design_effect)),
-        "step": f"@step.{objective.step}" if objective.step else "@all.steps",
+        "step": f"@step.{step}" if step else "@all.steps",
     }
-    if isinstance(objective, ResponseTime):
+    if not isinstance(objective, FailedRequests):
         facts |= {
-            "limit": duration(objective.at_most),
+            "limit": duration(limit_s),
             "quantile": duration(evidence.quantile_s),
             "percentile": f"p{objective.fraction * 100:g}",
         }
@@ -119,6 +127,14 @@ def _judge_requests(
         unit="fraction",
         interval=rate.interval,
     )
+
+
+def _limit_s(records: RunRecords, objective: ResponseTime | FailedRequests | RefundTime) -> float:
+    """The time that must be kept; of refunds, by default what the shop promises."""
+    promise = records.scenario.shop.refund
+    if isinstance(objective, RefundTime) and objective.at_most is None and promise is not None:
+        return promise.within_s
+    return float("inf") if objective.at_most is None else objective.at_most
 
 
 def _three_way(rate: Rate, budget: float) -> tuple[Status, str]:

@@ -135,6 +135,8 @@ class Steps(Part):
     """Ask for a payment that was pending."""
     cancel: StepRequests | None = None
     """Cancel the reservation. Left out: the visitor just leaves."""
+    refund: StepRequests | None = None
+    """Ask for the money of a paid order. Left out: nobody asks, and the order stays sold."""
 
 
 class Credentials(Part):

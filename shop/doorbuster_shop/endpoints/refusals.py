@@ -19,6 +19,8 @@ TOLD_AS = {
     Refusal.RESERVATION_EXPIRED: (410, "the time to pay is over; the units were released"),
     Refusal.PAYMENT_IN_PROGRESS: (409, "another payment of this reservation is in flight"),
     Refusal.ALREADY_PAID: (409, "this reservation is paid"),
+    Refusal.NOT_PAID: (409, "this reservation is not paid, so there is no money to give back"),
+    Refusal.NO_REFUNDS: (409, "this shop gives no money back"),
 }
 
 

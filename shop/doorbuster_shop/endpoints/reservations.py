@@ -14,7 +14,7 @@ from doorbuster_shop.terms import lock_time_s
 
 
 class ReservationEndpoints:
-    """POST /reservations and DELETE /reservations/{id}."""
+    """POST /reservations, DELETE /reservations/{id} and POST /reservations/{id}/refund."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -49,3 +49,19 @@ class ReservationEndpoints:
         if refusal is not None:
             return refuse(refusal)
         return answer({"reservation_id": reservation_id, "status": "cancelled"})
+
+    async def refund(self, request: Request) -> Response:
+        """Give a paid order back: the money follows. Twice is once."""
+        reservation_id = request.path_params["reservation_id"]
+        told = await self._shop.store.refund(reservation_id, self._shop.clock())
+        if isinstance(told, Refusal):
+            return refuse(told)
+        if told.payment is not None:
+            self._shop.cashier.refund(told.payment)
+        order = told.order
+        content = {
+            "reservation_id": order.id,
+            "status": order.state,
+            "amount_cents": order.amount_cents,
+        }
+        return answer(content)

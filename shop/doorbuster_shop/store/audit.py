@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.resources import files
 
 from doorbuster.records.audit import Audit, ItemAudit
@@ -19,10 +19,11 @@ _PAID = "SELECT coalesce(sum(amount_cents), 0) FROM reservations WHERE state = '
 _COUPON = """
 SELECT limit_orders, count(reservations.id),
        coalesce(sum(CASE reservations.state WHEN 'sold' THEN discount_cents ELSE 0 END), 0)
-FROM coupons LEFT JOIN reservations ON discount_cents > 0 AND state IN ('locked', 'sold')
+FROM coupons LEFT JOIN reservations
+    ON discount_cents > 0 AND state IN ('locked', 'sold', 'refunding', 'refunded')
 GROUP BY limit_orders
 """
-_KEPT = "SELECT id FROM reservations WHERE state IN ('locked', 'sold')"
+_KEPT = "SELECT id, state FROM reservations WHERE state IN ('locked', 'sold', 'refunding')"
 
 
 async def audit(
@@ -30,8 +31,13 @@ async def audit(
     now_s: float,
     release_sweep_s: float,
     captures: Iterable[Capture] | None,
+    *,
+    grants_refunds: bool = False,
 ) -> Audit:
-    """The whole account. Without the provider's captures, what only it can tell stays None."""
+    """The whole account. Without the provider's captures, what only it can tell stays None.
+
+    grants_refunds: whether refunds are told of, too.
+    """
     lapsed_before_s = now_s - release_sweep_s
     rows = await session.all(_ITEM_SQL, (lapsed_before_s, lapsed_before_s))
     # A sum of PostgreSQL is a Decimal; the model makes whole numbers of it.
@@ -41,8 +47,12 @@ async def audit(
     told = {"paid_cents": int(paid[0]), **await _coupon(session)}
     if captures is None:
         return Audit(items=items, **told)
-    kept = {row[0] for row in await session.all(_KEPT)}
-    return Audit(items=items, **told, **_money(list(captures), kept))
+    kept: dict[str, str] = dict(await session.all(_KEPT))
+    captures = list(captures)
+    if grants_refunds:
+        owed = [cents for reference, cents in captures if kept.get(reference) == "refunding"]
+        told |= {"refunds_open": len(owed), "refunds_open_cents": sum(owed)}
+    return Audit(items=items, **told, **_money(captures, kept))
 
 
 async def _coupon(session: Session) -> dict[str, int]:
@@ -52,7 +62,7 @@ async def _coupon(session: Session) -> dict[str, int]:
     return {} if row is None else dict(zip(names, map(int, row), strict=True))
 
 
-def _money(captures: list[Capture], kept: set[str]) -> dict[str, int]:
+def _money(captures: list[Capture], kept: Container[str]) -> dict[str, int]:
     by_reference = Counter(reference for reference, _ in captures)
     return {
         "payments_captured": len(captures),

@@ -4,7 +4,7 @@
 WITH held AS (
     SELECT sku, account, sum(quantity) AS units
     FROM reservations
-    WHERE state IN ('locked', 'sold')
+    WHERE state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL
     GROUP BY sku, account
 ),
 most_held AS (
@@ -35,20 +35,26 @@ overdue AS (
 counted AS (
     SELECT sku,
            sum(CASE state WHEN 'locked' THEN quantity ELSE 0 END) AS locked_units,
-           sum(CASE state WHEN 'sold' THEN quantity ELSE 0 END)   AS sold_units,
-           sum(CASE state WHEN 'sold' THEN 1 ELSE 0 END)          AS orders_paid
+           sum(CASE state WHEN 'sold' THEN quantity ELSE 0 END)   AS paid_units,
+           sum(CASE state WHEN 'sold' THEN 1 ELSE 0 END)          AS orders_paid,
+           sum(CASE WHEN refund_asked_at_s IS NULL THEN 0 ELSE 1 END) AS orders_refunded,
+           -- Units of refunded orders that were sent: sold, and nobody pays for them.
+           sum(CASE WHEN refund_asked_at_s IS NULL OR returned_at_s IS NOT NULL
+                    THEN 0 ELSE quantity END)                     AS unreturned_units
     FROM reservations
-    WHERE state IN ('locked', 'sold')
+    WHERE state IN ('locked', 'sold', 'refunding', 'refunded')
     GROUP BY sku
 )
 SELECT items.sku,
        shelf.initial_units,
        shelf.available_units,
        coalesce(counted.locked_units, 0),
-       coalesce(counted.sold_units, 0),
+       coalesce(counted.paid_units + counted.unreturned_units, 0),
        coalesce(counted.orders_paid, 0),
        coalesce(most_held.units, 0),
-       coalesce(overdue.locks, 0)
+       coalesce(overdue.locks, 0),
+       coalesce(counted.orders_refunded, 0),
+       coalesce(counted.unreturned_units, 0)
 FROM items
 JOIN shelf ON shelf.sku = items.sku
 LEFT JOIN counted ON counted.sku = items.sku

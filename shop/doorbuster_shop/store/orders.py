@@ -9,7 +9,7 @@ from doorbuster_shop.store.session import Session
 _ORDERS = """
 SELECT reservations.id, account, sku, quantity, amount_cents, discount_cents, state,
        reserved_at_s - opens_at_s, expires_at_s - opens_at_s, released_at_s - opens_at_s,
-       sold_at_s - opens_at_s
+       sold_at_s - opens_at_s, refund_asked_at_s - opens_at_s, returned_at_s - opens_at_s
 FROM reservations, sale ORDER BY reserved_at_s, reservations.id
 """
 
@@ -28,6 +28,8 @@ class Order(NamedTuple):
     expires_s: float
     released_s: float | None
     sold_s: float | None
+    refund_asked_s: float | None
+    returned_s: float | None
 
 
 async def read_orders(session: Session) -> list[Order]:

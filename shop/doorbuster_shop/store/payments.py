@@ -32,6 +32,7 @@ class Payment(NamedTuple):
     charge_id: str | None
     began_at_s: float
     decided_at_s: float | None
+    refund_due_at_s: float | None = None
 
 
 class TakeAgain(Protocol):
@@ -49,7 +50,7 @@ _BY_ID = "SELECT * FROM payments WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM payments WHERE id = ? FOR UPDATE"
 _LIVE = "SELECT state FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _OPEN = "SELECT * FROM payments WHERE state IN ('pending', 'refunding') ORDER BY began_at_s"
-_INSERT = "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO payments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DECIDE = """
 UPDATE payments SET state = ?, charge_id = ?, decided_at_s = ? WHERE id = ? AND state = 'pending'
 """
@@ -66,6 +67,10 @@ WHERE reservations.state = 'locked' AND reservations.expires_at_s <= ?
 ORDER BY reservations.expires_at_s, payments.id
 """
 _REFUNDED = "UPDATE payments SET state = 'refunded' WHERE id = ? AND state = 'refunding'"
+_ORDER_REFUNDED = """
+UPDATE reservations SET state = 'refunded'
+WHERE id = (SELECT reservation_id FROM payments WHERE id = ?) AND state = 'refunding'
+"""
 
 
 async def begin_payment(session: Session, offer: Offer, now_s: float) -> Payment | Refusal:
@@ -191,3 +196,4 @@ async def settle_unpaid(
 async def settle_refunded(session: Session, payment_id: str) -> None:
     """The money is back with the buyer."""
     await session.run(_REFUNDED, (payment_id,))
+    await session.run(_ORDER_REFUNDED, (payment_id,))

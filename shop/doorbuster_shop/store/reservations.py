@@ -28,6 +28,8 @@ class Refusal(Enum):
     RESERVATION_EXPIRED = "reservation_expired"
     PAYMENT_IN_PROGRESS = "payment_in_progress"
     ALREADY_PAID = "already_paid"
+    NOT_PAID = "not_paid"
+    NO_REFUNDS = "no_refunds"
 
 
 class Wish(NamedTuple):
@@ -57,6 +59,8 @@ class Reservation(NamedTuple):
     expires_at_s: float
     released_at_s: float | None = None
     sold_at_s: float | None = None
+    refund_asked_at_s: float | None = None
+    returned_at_s: float | None = None
 
 
 Take = Callable[[Session, Wish], Awaitable["int | Refusal"]]
@@ -65,7 +69,7 @@ Take = Callable[[Session, Wish], Awaitable["int | Refusal"]]
 _BY_KEY = "SELECT * FROM reservations WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM reservations WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
-_INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = """
 UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
 """
@@ -204,7 +208,7 @@ async def withdraw(session: Session, reservation_id: str, now_s: float) -> Units
         return None
     if reservation.state == "released":
         return Refusal.RESERVATION_EXPIRED
-    if reservation.state == "sold":
+    if reservation.state != "locked":
         return Refusal.ALREADY_PAID
     if await session.one(_PENDING, (reservation_id,)) is not None:
         return Refusal.PAYMENT_IN_PROGRESS

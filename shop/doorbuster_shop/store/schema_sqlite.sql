@@ -43,7 +43,7 @@ CREATE TABLE coupons (
 );
 
 -- A reservation locks units until it is paid (sold), its time is up (released) or the operator
--- cancels it. Its idempotency key is unique, so that a repeated request finds it instead of making
+-- cancels it. One that is paid may be given back (refunding, and refunded when the money is). Its idempotency key is unique, so that a repeated request finds it instead of making
 -- another.
 CREATE TABLE reservations (
     id               TEXT PRIMARY KEY,
@@ -54,23 +54,28 @@ CREATE TABLE reservations (
     quantity         INTEGER NOT NULL CHECK (quantity > 0),
     amount_cents     INTEGER NOT NULL CHECK (amount_cents >= 0),  -- less the discount
     discount_cents   INTEGER NOT NULL CHECK (discount_cents >= 0),  -- 0 without the coupon
-    state            TEXT NOT NULL CHECK (state IN ('locked', 'sold', 'released', 'cancelled')),
+    state            TEXT NOT NULL CHECK (
+        state IN ('locked', 'sold', 'released', 'cancelled', 'refunding', 'refunded')),
     reserved_at_s    REAL NOT NULL,
     expires_at_s     REAL NOT NULL,
     released_at_s    REAL,  -- also when it was cancelled
-    sold_at_s        REAL
+    sold_at_s        REAL,
+    refund_asked_at_s REAL,  -- when its buyer was granted the money back
+    returned_at_s    REAL   -- when that put its units back on the shelf
 ) WITHOUT ROWID;
 
--- What an account holds counts against its limit, released units do not.
-CREATE INDEX reservations_held ON reservations (account, sku) WHERE state IN ('locked', 'sold');
+-- What an account holds counts against its limit, units that came back do not.
+CREATE INDEX reservations_held ON reservations (account, sku)
+    WHERE state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL;
 -- Orders of an account that carry the coupon.
 CREATE INDEX reservations_discounted ON reservations (account)
-    WHERE discount_cents > 0 AND state IN ('locked', 'sold');
+    WHERE discount_cents > 0 AND state IN ('locked', 'sold', 'refunding', 'refunded');
 -- What the sweep looks through.
 CREATE INDEX reservations_locked ON reservations (expires_at_s) WHERE state = 'locked';
 
 -- One row an attempt to pay. `pending` until the provider's answer is known. `refunding` and
--- `refunded`: the provider took the money after the lock was gone.
+-- `refunded`: the provider took the money after the lock was gone, or the buyer wants it back; it is
+-- sent from `refund_due_at_s` on, where that is known.
 CREATE TABLE payments (
     id               TEXT PRIMARY KEY,
     idempotency_key  TEXT NOT NULL UNIQUE,
@@ -82,7 +87,8 @@ CREATE TABLE payments (
         state IN ('pending', 'paid', 'declined', 'expired', 'refunding', 'refunded')),
     charge_id        TEXT,
     began_at_s       REAL NOT NULL,
-    decided_at_s     REAL
+    decided_at_s     REAL,
+    refund_due_at_s  REAL
 ) WITHOUT ROWID;
 
 -- No reservation is ever charged twice: at most one payment is in flight or has succeeded.
@@ -90,4 +96,4 @@ CREATE UNIQUE INDEX payments_live ON payments (reservation_id) WHERE state IN ('
 -- What a restarted shop has to take up again.
 CREATE INDEX payments_open ON payments (state) WHERE state IN ('pending', 'refunding');
 
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;

@@ -44,7 +44,8 @@ Units = tuple[str, int, int]
 _OFFERED = """
 SELECT price_cents, per_account_limit, opens_at_s,
        (SELECT coalesce(sum(quantity), 0) FROM reservations
-        WHERE account = ? AND reservations.sku = items.sku AND state IN ('locked', 'sold')),
+        WHERE account = ? AND reservations.sku = items.sku
+          AND state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL),
        EXISTS (SELECT 1 FROM reservations WHERE idempotency_key = ?)
 FROM items, sale WHERE sku = ?
 """
@@ -78,6 +79,11 @@ UPDATE stock SET locked_units = locked_units - ?, sold_units = sold_units + ?,
        version = version + 1
 WHERE sku = ? AND bucket = ?
 """
+_TAKE_BACK = """
+UPDATE stock SET available_units = available_units + ?, sold_units = sold_units - ?,
+       version = version + 1
+WHERE sku = ? AND bucket = ?
+"""
 
 
 async def read_item(session: Session, sku: str) -> Item | None:
@@ -107,6 +113,11 @@ async def opening_s(session: Session) -> float:
 async def sell_units(session: Session, sku: str, bucket: int, quantity: int) -> None:
     """Book locked units as sold."""
     await session.run(_SELL_UNITS, (quantity, quantity, sku, bucket))
+
+
+async def take_back(session: Session, sku: str, bucket: int, quantity: int) -> None:
+    """Put sold units back on the shelf."""
+    await session.run(_TAKE_BACK, (quantity, quantity, sku, bucket))
 
 
 async def return_units(session: Session, returned: list[Units]) -> None:

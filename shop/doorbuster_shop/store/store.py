@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager
 
 from doorbuster.records.audit import Audit
 from doorbuster_shop.store import audit as auditing
-from doorbuster_shop.store import coupons, payments, reservations, stock
+from doorbuster_shop.store import coupons, payments, refunds, reservations, stock
 from doorbuster_shop.store.coupons import Redeem
 from doorbuster_shop.store.orders import Order, read_orders
 from doorbuster_shop.store.payments import Offer, Payment
+from doorbuster_shop.store.refunds import Refunded
 from doorbuster_shop.store.reservations import (
     RELEASE_BATCH_MAX,
     Refusal,
@@ -21,7 +22,7 @@ from doorbuster_shop.store.reservations import (
 from doorbuster_shop.store.session import DuplicateKeyError, Session
 from doorbuster_shop.store.stock import Item, StockLevel
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
-from doorbuster_shop.terms import CouponTerms, Terms
+from doorbuster_shop.terms import CouponTerms, RefundTerms, Terms
 
 
 class TakenAgain:
@@ -70,6 +71,8 @@ class Store(ABC):
         """What becomes of a payment in flight when its lock lapses; of the terms of the sale."""
         self.coupon: CouponTerms | None = None
         """Of these, too."""
+        self.refunds: RefundTerms | None = None
+        """Likewise."""
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -93,7 +96,7 @@ class Store(ABC):
     async def begin_sale(self, terms: Terms, opens_at_s: float) -> None:
         """Forget all orders, put the full stock on the shelf and set the opening."""
         name, bucket_count = self.strategy.name, self.strategy.bucket_count
-        self.late_payment, self.coupon = terms.late_payment, terms.coupon
+        self._set_terms(terms)
         async with self.transaction() as session:
             await stock.begin_sale(session, terms, opens_at_s, name, bucket_count)
         await self.strategy.start(self)
@@ -103,13 +106,17 @@ class Store(ABC):
 
         Raises: DatabaseError if it holds another sale.
         """
-        self.late_payment, self.coupon = terms.late_payment, terms.coupon
+        self._set_terms(terms)
         async with self.reading() as session:
             is_held = await stock.holds_sale(session, terms, self.strategy.name)
         if is_held:
             await self.strategy.start(self)
         else:
             await self.begin_sale(terms, opens_at_s)
+
+    def _set_terms(self, terms: Terms) -> None:
+        self.late_payment, self.coupon = terms.late_payment, terms.coupon
+        self.refunds = terms.refund
 
     async def opening_s(self) -> float:
         """When the sale opens."""
@@ -168,6 +175,16 @@ class Store(ABC):
         """One payment, or None if there is none with this id."""
         async with self.reading() as session:
             return await payments.read_payment(session, payment_id)
+
+    async def refund(self, reservation_id: str, now_s: float) -> Refunded | Refusal:
+        """Grant the buyer of a paid order its money back, or tell why not; twice is once."""
+        if self.refunds is None:
+            return Refusal.NO_REFUNDS
+        async with self.transaction() as session:
+            told = await refunds.refund(session, reservation_id, self.refunds, now_s)
+        if isinstance(told, Refunded) and told.returned is not None:
+            await self.strategy.on_returned([told.returned])
+        return told
 
     # The cashier.
 
@@ -254,4 +271,10 @@ class Store(ABC):
     ) -> Audit:
         """What the database and, if it answered, the provider say about the sale."""
         async with self.reading() as session:
-            return await auditing.audit(session, now_s, release_sweep_s, captures)
+            return await auditing.audit(
+                session,
+                now_s,
+                release_sweep_s,
+                captures,
+                grants_refunds=self.refunds is not None,
+            )

@@ -46,6 +46,8 @@ def _write_order(world: Record, visit: int, reservation: int) -> None:
     row["quantity"] = lock["units"]
     row["state"] = lock["state"]
     row["discount_cents"] = lock["discount_cents"]
+    row["refund_asked_ns"] = lock["refund_asked_ns"]
+    row["returned_ns"] = lock["returned_ns"]
     world["order_row_count"] += 1
 
 
@@ -79,4 +81,7 @@ def _write_charge(world: Record, visit: int, payment: int) -> None:
         row["captured_ns"] = owed["decided_ns"]
         if owed["is_refunded"]:
             row["refunded_ns"] = owed["decided_ns"]
+        elif ABSENT_NS < lock["paid_out_ns"] < world["end_ns"]:
+            row["state"] = _REFUNDED
+            row["refunded_ns"] = lock["paid_out_ns"]
     world["charge_row_count"] += 1

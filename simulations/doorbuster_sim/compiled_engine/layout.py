@@ -57,10 +57,14 @@ OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""
 
 RESERVATION = _records(
-    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns discount_cents",
+    i8="lapses_ns expires_ns reserved_ns released_ns sold_ns discount_cents "
+    "refund_asked_ns returned_ns paid_out_ns",
     i4="next visit item units attempt state payments_in_flight captures bucket is_copied",
 )
-"""Stock that a visit holds or held. `next`: the visit's other reservations."""
+"""Stock that a visit holds or held. `next`: the visit's other reservations.
+
+paid_out_ns: when the money of a refund is back, perhaps after the end of the sale.
+"""
 
 PAYMENT = _records(
     i8="decided_ns asked_ns known_ns",
@@ -83,7 +87,7 @@ POOL = _records(
 """The servers of a station, or of a station and an item, with their queue."""
 ITEM = _records(
     i8="initial limit price_cents available locked sold orders max_own_units unpaid_locks "
-    "counter version is_flagged"
+    "counter version is_flagged refunds unreturned"
 )
 EVENT = _records(i8="time_ns order", i4="payload next")
 """Something that will happen. `payload`: the visit, request or payment that it happens to."""
@@ -102,7 +106,8 @@ VISIT_ROW = _records(
 )
 STOCK_ROW = _records(i8="at_ns available locked sold", i4="item")
 ORDER_ROW = _records(
-    i8="visitor account reserved_ns expires_ns released_ns sold_ns discount_cents",
+    i8="visitor account reserved_ns expires_ns released_ns sold_ns discount_cents "
+    "refund_asked_ns returned_ns",
     i4="attempt item quantity state",
 )
 CHARGE_ROW = _records(
@@ -161,6 +166,8 @@ WORLD = _records(
     "captured_count captured_cents captured_twice_count captured_late_count event_count "
     # the coupon: as the shop counts it, and orders that carry it with what it takes off paid ones
     "coupons_redeemed coupons_held discount_cents "
+    # refunds that were granted and whose money is not back
+    "refunds_open refunds_open_cents "
     "is_broken is_guarded are_locks_extended closes_charges is_dead swept_ns",
 )
 """The whole changing world in one record: addresses and lengths of its arrays, clock, counts.
@@ -180,6 +187,7 @@ MODEL = _records(
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns late_payment jitter_ns charges_again "
     "looks_before coupon coupon_limit coupon_off_cents coupons_per_account "
+    "refund refund_returns refund_row "
     # faults: addresses of stretches
     "frozen still restarts gone deaf unheard apart slow bends_time"
 )
@@ -187,7 +195,7 @@ MODEL = _records(
 
 bends_time: whether any freeze or slowness can move the end of a service or of an answer.
 looks_before: whether the strategy looks before the last station of `reserve`. coupon: how it is
-redeemed, or NO_COUPON.
+redeemed, or NO_COUPON. refund: how refunds are paid out, or NO_REFUND; refund_row: their delay.
 """
 STRETCHES = ("frozen", "still", "restarts", "gone", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

@@ -49,7 +49,7 @@ from doorbuster_sim.strategies import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-LOCKED, PAID, RELEASED, CANCELLED = range(len(ORDER_STATES))
+LOCKED, PAID, RELEASED, CANCELLED, REFUNDING, REFUNDED = range(len(ORDER_STATES))
 AGAIN = -1
 """Instead of a reply: the request passes its last station once more."""
 _TOO_FEW, _AGAIN = -1, -2
@@ -129,6 +129,9 @@ def reserve(
     entry["reserved_ns"] = world["now_ns"]
     entry["released_ns"] = ABSENT_NS
     entry["sold_ns"] = ABSENT_NS
+    entry["refund_asked_ns"] = ABSENT_NS
+    entry["returned_ns"] = ABSENT_NS
+    entry["paid_out_ns"] = ABSENT_NS
     entry["next"] = buyer["reservation"]
     entry["visit"] = visit
     entry["item"] = buyer["item"]
@@ -284,6 +287,34 @@ def cancel(model: Record, world: Record, reservation: int) -> int:
 
 
 @compilable
+def take_back(model: Record, world: Record, reservation: int) -> None:
+    """A paid order is refunded: what was not sent is for sale again."""
+    entry = reservation_at(world, reservation)
+    stock, units = item_at(world, entry["item"]), entry["units"]
+    stock["orders"] -= 1
+    stock["refunds"] += 1
+    world["discount_cents"] -= entry["discount_cents"]
+    entry["refund_asked_ns"] = world["now_ns"]
+    if not model["refund_returns"]:
+        stock["unreturned"] += units
+        return
+    _move(world, entry["item"], units, 0, -units)
+    change_holding(world, entry["visit"], -units)
+    entry["returned_ns"] = world["now_ns"]
+    _put_on_shelf(model, world, reservation)
+
+
+@inlined
+def _put_on_shelf(model: Record, world: Record, reservation: int) -> None:
+    """Where the units of an order lie that are available again."""
+    entry = reservation_at(world, reservation)
+    if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
+        buckets_of(world, entry["item"])[entry["bucket"]] += entry["units"]
+    elif model["strategy"] == PREDEDUCT:
+        item_at(world, entry["item"])["counter"] += entry["units"]
+
+
+@compilable
 def _give_back(model: Record, world: Record, reservation: int) -> None:
     """Put the units of a locked or paid order back on the shelf."""
     entry = reservation_at(world, reservation)
@@ -299,10 +330,7 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
     change_holding(world, entry["visit"], -entry["units"])
     if entry["discount_cents"]:
         give_coupon_back(world, entry["visit"])
-    if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
-        buckets_of(world, entry["item"])[entry["bucket"]] += units
-    elif model["strategy"] == PREDEDUCT:
-        item_at(world, entry["item"])["counter"] += units
+    _put_on_shelf(model, world, reservation)
 
 
 @compilable

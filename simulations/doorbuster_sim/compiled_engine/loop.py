@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from doorbuster.compiling import compilable, inlined
-from doorbuster.vocabulary import Outcome, Reply
+from doorbuster.vocabulary import Action, Outcome, Reply
 from doorbuster_sim.clock import STOCK_READING_NS
 from doorbuster_sim.compiled_engine.bookkeeping import write_books
 from doorbuster_sim.compiled_engine.calendar import (
@@ -83,6 +83,7 @@ _SERVED, _REACH_SHOP, _REACH_VISITOR = (
 _SEND, _STOCK_READING = int(Rank.SEND), int(Rank.STOCK_READING)
 _REQUEST_TIMEOUT = int(Rank.REQUEST_TIMEOUT)
 _CUT_OFF, _TIMEOUT = int(Outcome.CUT_OFF), int(Reply.TIMEOUT)
+_SOLD, _REFUND = int(Outcome.SOLD), int(Action.REFUND)
 _FROM_NEAR, _FROM_ALARM = 2, 3  # 0 and 1 are the lanes
 
 
@@ -301,7 +302,9 @@ def close(world: Record) -> int:
             entry["waiting"] = 0
             write_request(world, visit, ABSENT_NS, _TIMEOUT)
         if not entry["left"]:
-            write_visit(world, visit, _CUT_OFF, ABSENT_NS)
+            # Who was going to ask for the money has bought.
+            outcome = _SOLD if entry["action"] == _REFUND else _CUT_OFF
+            write_visit(world, visit, outcome, ABSENT_NS)
         note_holding(world, visit)
         write_books(world, visit)
         entry["visitor"] = NOBODY

@@ -13,6 +13,7 @@ from doorbuster.compiling import plain
 from doorbuster.provider import provider_of
 from doorbuster.scenario.distributions import Constant, DistributionBook
 from doorbuster.scenario.model import Scenario
+from doorbuster.scenario.refunds import PAYOUTS, Refund
 from doorbuster.scenario.shop import BROKEN_REDEEMS, LATE_PAYMENTS, REDEEMS, Coupon
 from doorbuster.vocabulary import Action
 from doorbuster_sim import clock
@@ -29,6 +30,7 @@ from doorbuster_sim.compiled_engine.layout import (
 )
 from doorbuster_sim.coupon import NO_COUPON
 from doorbuster_sim.faults import Faults
+from doorbuster_sim.refund import NO_REFUND
 from doorbuster_sim.strategies import LOOKS_BEFORE, code_of
 from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
 
@@ -54,6 +56,7 @@ class ModelMemory:
         record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
         record["looks_before"] = code_of(scenario.shop.strategy) in LOOKS_BEFORE
         _put_coupon(record, scenario.shop.coupon)
+        _put_refund(record, scenario.shop.refund, book)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
         record["payment_timeout_ns"] = _to_ns(scenario.payments.timeout)
         record["bends_time"] = len(faults.frozen) > 1 or len(faults.slow) > 1
@@ -92,6 +95,14 @@ def _put_coupon(record: Record, coupon: Coupon | None) -> None:
         record["coupon"] = REDEEMS.index(coupon.redeem)
         record["coupon_limit"], record["coupons_per_account"] = coupon.limit, coupon.per_account
         record["coupon_off_cents"] = coupon.off_cents
+
+
+def _put_refund(record: Record, refund: Refund | None, book: DistributionBook) -> None:
+    record["refund"] = NO_REFUND
+    if refund is not None:
+        record["refund"] = PAYOUTS.index(refund.payout)
+        record["refund_returns"] = refund.returns_stock
+        record["refund_row"] = book.add(refund.delay)
 
 
 def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Records, Records]:

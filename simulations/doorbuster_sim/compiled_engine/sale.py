@@ -198,7 +198,8 @@ class CompiledSale:
         if len(accounts):
             np.maximum.at(held, plain(item_of_key)(accounts["key"]), accounts["units"])
         coupon = self._scenario.shop.coupon
-        list_cents = int((items["sold"] * items["price_cents"]).sum())
+        list_cents = int(((items["sold"] - items["unreturned"]) * items["price_cents"]).sum())
+        refund = self._scenario.shop.refund
         return Audit(
             items=[
                 ItemAudit(
@@ -210,6 +211,8 @@ class CompiledSale:
                     orders_paid=item["orders"],
                     max_units_per_account=most,
                     lapsed_locks=item["unpaid_locks"],
+                    orders_refunded=item["refunds"],
+                    unreturned_units=item["unreturned"],
                 )
                 for sku, item, most in zip(self._scenario.skus, items, held.tolist(), strict=True)
             ],
@@ -218,6 +221,8 @@ class CompiledSale:
             orders_captured_twice=world["captured_twice_count"],
             payments_without_order=world["captured_late_count"],
             paid_cents=list_cents - world["discount_cents"],
+            refunds_open=None if refund is None else world["refunds_open"],
+            refunds_open_cents=None if refund is None else world["refunds_open_cents"],
             coupon_limit=None if coupon is None else coupon.limit,
             coupon_redemptions=None if coupon is None else world["coupons_held"],
             discount_cents=None if coupon is None else world["discount_cents"],

@@ -36,6 +36,7 @@ from doorbuster_sim.compiled_engine.places import (
     times_of,
     visit_at,
 )
+from doorbuster_sim.compiled_engine.refunds import refund
 from doorbuster_sim.event_order import Rank, event_order
 from doorbuster_sim.faults import extra_work, put_off, work_ends
 from doorbuster_sim.late_payment import FORGET
@@ -45,7 +46,7 @@ _SERVICE = int(Purpose.SERVICE)
 _SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
 _PAYMENT_TIMEOUT, _REACH_VISITOR = int(Rank.PAYMENT_TIMEOUT), int(Rank.REACH_VISITOR)
 _BROWSE, _RESERVE, _PAY = int(Action.BROWSE), int(Action.RESERVE), int(Action.PAY)
-_CANCEL = int(Action.CANCEL)
+_CANCEL, _REFUND = int(Action.CANCEL), int(Action.REFUND)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
 _OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
@@ -230,6 +231,8 @@ def _decide(model: Record, world: Record, request: int) -> None:
         reservation = find_reservation(world, entry["visit"], entry["reserving_attempt"])
         reply = _EXPIRED if reservation == NOBODY else cancel(model, world, reservation)
         answer(model, world, request, reply)
+    elif action == _REFUND:
+        answer(model, world, request, refund(model, world, request))
     else:
         payment = find_payment(world, entry["visit"], entry["logical_attempt"])
         reply = _EXPIRED if payment == NOBODY else payment_at(world, payment)["reply"]

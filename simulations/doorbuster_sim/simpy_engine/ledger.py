@@ -25,6 +25,8 @@ class LockState(Enum):
     PAID = "paid"
     RELEASED = "released"
     CANCELLED = "cancelled"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
 
 
 @dataclass
@@ -49,6 +51,11 @@ class Reservation:
     bucket: int = 0
     discount_cents: int = 0
     """What its coupon takes off."""
+    refund_asked_ns: int = ABSENT_NS
+    returned_ns: int = ABSENT_NS
+    """When a refund put its units back on the shelf."""
+    paid_out_ns: int = ABSENT_NS
+    """When the money of a refund is back, perhaps after the end of the sale."""
     is_extended: bool = True
 
     @property
@@ -87,6 +94,9 @@ class ItemStock:
     locked: int = 0
     sold: int = 0
     orders: int = 0
+    refunds: int = 0
+    unreturned: int = 0
+    """Of the units sold, those whose buyer has the goods and the money."""
     version: int = 0
     """Counts the changes."""
     counter: int = field(init=False)
@@ -255,6 +265,27 @@ class StockLedger:
         reservation.state = LockState.CANCELLED
         return Reply.OK
 
+    def refund(self, reservation: Reservation, now_ns: int, *, returns_stock: bool) -> Reply:
+        """On behalf of a buyer who has paid: OK, also when it was granted before, or why not."""
+        if reservation.state in (LockState.REFUNDING, LockState.REFUNDED):
+            return Reply.OK
+        if reservation.is_locked:
+            return Reply.ERROR  # Not paid yet: the shop refuses with a 409.
+        if reservation.state is not LockState.PAID:
+            return Reply.EXPIRED
+        stock, units = self.items[reservation.item], reservation.units
+        stock.orders -= 1
+        stock.refunds += 1
+        reservation.state, reservation.refund_asked_ns = LockState.REFUNDING, now_ns
+        if returns_stock:
+            stock.move(available=units, sold=-units)
+            self._held_units[reservation.account, reservation.item] -= units
+            self._keeping.give_back(stock, reservation)
+            reservation.returned_ns = now_ns
+        else:
+            stock.unreturned += units
+        return Reply.OK
+
     def _give_back(self, reservation: Reservation, now_ns: int) -> None:
         """Put the units of a locked or paid order back on the shelf."""
         stock, units = self.items[reservation.item], reservation.units
@@ -288,6 +319,8 @@ class StockLedger:
             max_units_per_account=max(
                 (units for (_, held), units in self._held_units.items() if held == item), default=0
             ),
+            orders_refunded=stock.refunds,
+            unreturned_units=stock.unreturned,
             lapsed_locks=sum(
                 lock.item == item and lock.state is LockState.LOCKED and lock.has_lapsed(overdue_ns)
                 for lock in self._locks

@@ -133,6 +133,8 @@ class _Sale:
             state, action, wait_s = self._decide(
                 self._behaviour, visitor, persona, state, int(reply), to_s(env.now_ns - arrival_ns)
             )
+            if action == Action.REFUND:
+                visit.outcome = Outcome.SOLD  # As long as the shop has not said yes.
         visit.outcome, visit.left_ns = Outcome(state.outcome), env.now_ns
 
     def _request(self, visitor: int, number: int, step: Action, state: VisitState) -> Request:

@@ -25,6 +25,7 @@ from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
+from doorbuster_sim.simpy_engine.refunds import RefundDesk, is_paid_out
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
 from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
@@ -82,11 +83,14 @@ class _Charge:
     heard_ns: int = NEVER_NS
     """When the shop hears of it."""
 
-    @property
-    def state(self) -> int:
-        """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one."""
+    def state_when(self, is_paid_out: bool) -> int:
+        """Its place in CHARGE_STATES; a charge that was closed took no money, as a declined one.
+
+        is_paid_out: whether its order was refunded.
+        """
         if self.captured_ns != ABSENT_NS:
-            return _CAPTURED if self.refunded_ns == ABSENT_NS else _REFUNDED
+            is_kept = self.refunded_ns == ABSENT_NS and not is_paid_out
+            return _CAPTURED if is_kept else _REFUNDED
         return _PROCESSING if self.decided_ns == ABSENT_NS else _DECLINED
 
 
@@ -159,6 +163,8 @@ class SimulatedShop:
             coupon=scenario.shop.coupon,
         )
         self._coupon = scenario.shop.coupon
+        refund = scenario.shop.refund
+        self._refunds = RefundDesk(refund, self.ledger, faults, system_seed) if refund else None
         self._lock_ns = to_ns(scenario.shop.lock_time)
         self._jitter_ns = to_ns(scenario.shop.release_jitter)
         self._closes_charges = scenario.shop.late_payment == "query_before_cancel"
@@ -219,6 +225,8 @@ class SimulatedShop:
             return (yield from self._pay(request))
         if request.action == Action.CANCEL:
             return self._cancel(request)
+        if request.action == Action.REFUND:
+            return self._refund(request)
         return self._tell_payment(request)
 
     def _pass(
@@ -277,18 +285,20 @@ class SimulatedShop:
         items = [
             self.ledger.audit(item, self._env.now_ns) for item in range(len(self.ledger.items))
         ]
-        captures = Counter(id(reservation) for _, reservation in self._captures)
+        kept = [(c, order) for c, order in self._captures if not self._is_paid_out(order)]
+        owed = [cents for cents, order in kept if order.state is LockState.REFUNDING]
+        captures = Counter(id(reservation) for _, reservation in kept)
         carrying = [order for _, _, order in self._orders() if order.discount_cents]
-        held = [order.state in (LockState.LOCKED, LockState.PAID) for order in carrying]
+        held = [order.state not in (LockState.RELEASED, LockState.CANCELLED) for order in carrying]
         discount_cents = sum(o.discount_cents for o in carrying if o.state is LockState.PAID)
         coupon = self._coupon
         return Audit(
             items=items,
-            payments_captured=len(self._captures),
-            captured_cents=sum(cents for cents, _ in self._captures),
+            payments_captured=len(kept),
+            captured_cents=sum(cents for cents, _ in kept),
             orders_captured_twice=sum(count > 1 for count in captures.values()),
             paid_cents=sum(
-                item.sold_units * price
+                (item.sold_units - item.unreturned_units) * price
                 for item, price in zip(items, self._prices_cents, strict=True)
             )
             - discount_cents,
@@ -296,21 +306,32 @@ class SimulatedShop:
             coupon_redemptions=None if coupon is None else sum(held),
             discount_cents=None if coupon is None else discount_cents,
             payments_without_order=sum(
-                reservation.state is not LockState.PAID for _, reservation in self._captures
+                order.state not in (LockState.PAID, LockState.REFUNDING) for _, order in kept
             ),
+            refunds_open=None if self._refunds is None else len(owed),
+            refunds_open_cents=None if self._refunds is None else sum(owed),
         )
+
+    def _is_paid_out(self, order: Reservation) -> bool:
+        """Whether the money of a refund is back by now."""
+        return is_paid_out(order, self._env.now_ns)
 
     def order_columns(self) -> OrderColumns:
         """The book of orders."""
         rows = [
             (
                 *(visitor, attempt, order.account, order.item, order.units),
-                *(_ORDER_STATES.index(order.state), order.reserved_ns, order.expires_ns),
+                *(self._state_of(order), order.reserved_ns, order.expires_ns),
                 *(order.released_ns, order.sold_ns, order.discount_cents),
+                *(order.refund_asked_ns, order.returned_ns),
             )
             for visitor, attempt, order in self._orders()
         ]
         return OrderColumns(*columns_of(rows, len(fields(OrderColumns))))
+
+    def _state_of(self, order: Reservation) -> int:
+        """Its place in ORDER_STATES, by what is paid out."""
+        return _ORDER_STATES.index(LockState.REFUNDED if self._is_paid_out(order) else order.state)
 
     def _orders(self) -> Iterator[tuple[int, int, Reservation]]:
         """Every reservation by visitor and logical attempt."""
@@ -323,8 +344,9 @@ class SimulatedShop:
         rows = [
             (
                 *(visitor, attempt, charge.order_attempt, charge.channel),
-                *(charge.reservation.item, charge.reservation.units, charge.state),
-                *(charge.asked_ns, charge.decided_ns, charge.captured_ns, charge.refunded_ns),
+                *(charge.reservation.item, charge.reservation.units),
+                *(charge.state_when(self._is_paid_out(charge.reservation)), charge.asked_ns),
+                *(charge.decided_ns, charge.captured_ns, self._refunded_ns(charge)),
                 charge.reservation.discount_cents,
             )
             for visitor, customer in self._customers.items()
@@ -332,6 +354,12 @@ class SimulatedShop:
             if charge.is_known and charge.asked_ns < self._env.now_ns
         ]
         return ChargeColumns(*columns_of(rows, len(fields(ChargeColumns))))
+
+    def _refunded_ns(self, charge: _Charge) -> int:
+        order = charge.reservation
+        if charge.captured_ns == ABSENT_NS or not self._is_paid_out(order):
+            return charge.refunded_ns
+        return order.paid_out_ns
 
     def discount_cents(self, request: Request) -> int:
         """What the coupon takes off the reservation that a request pays or polls for."""
@@ -487,6 +515,15 @@ class SimulatedShop:
         if reservation is None:
             return Reply.EXPIRED
         return self.ledger.cancel(reservation, self._env.now_ns)
+
+    def _refund(self, request: Request) -> Reply:
+        attempt = request.reserving_attempt
+        order = self._customer(request.visitor).reservations.get(attempt)
+        if order is None:
+            return Reply.EXPIRED
+        if self._refunds is None:
+            return Reply.ERROR
+        return self._refunds.refund(order, request.visitor, attempt, self._env.now_ns)
 
     def _tell_payment(self, request: Request) -> Reply:
         payments = self._customer(request.visitor).payments
