@@ -180,11 +180,14 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         list_cents = prices[order["sku"]] * order["quantity"]
         if order["amount_cents"] != list_cents - order["discount_cents"]:
             yield f"another price: {order}"
-        if released is not None and state != "cancelled" and released < expires:
+        # Where payments lock, one that comes too late for units ends its order.
+        may_end_early = state == "cancelled" or shop.lock_point == "payment"
+        if released is not None and not may_end_early and released < expires:
             yield f"released before its time: {order}"
         marks = released is not None, order["sold_s"] is not None
         needed = {
             "locked": not any(marks),
+            "open": not any(marks) and shop.lock_point == "payment",
             "released": marks[0],
             "sold": marks[1],
             "cancelled": marks == (True, False),

@@ -27,6 +27,7 @@ from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    LOCKING_AT_PAYMENT,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
@@ -525,6 +526,19 @@ def _refunds(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         draft["service"]["refund"] = [{"station": "desk", "time": pen.ticks(1, 13, 5, 40)}]
 
 
+def _lock_point(pen: _Pen, shop: Mapping) -> None:
+    """Payments that take the units, in half of the sales where they can."""
+    pen.new_page()
+    is_possible = (
+        shop["strategy"] in LOCKING_AT_PAYMENT
+        and shop.get("late_payment", "hold") == "hold"
+        and shop.get("unanswered_charge", "wait") == "wait"
+        and "coupon" not in shop
+    )
+    if is_possible and pen.pick((False, True)):
+        shop["lock_point"] = "payment"
+
+
 FAULTS = (
     "kill_worker",
     "kill_shop",
@@ -669,6 +683,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _coupon(pen, draft)
         _cancels(pen, draft)
         _refunds(pen, draft, fights=fights)
+        _lock_point(pen, shop)
     return draft
 
 
