@@ -36,6 +36,7 @@ from doorbuster.measures.columns import (
 from doorbuster.measures.tally import SaleTally
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder, RunFolderError
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 
 
@@ -94,6 +95,11 @@ class RunRecords:
     def stock_units(self) -> tuple[int, ...]:
         """Units for sale at the opening, in the order of the scenario's items."""
         return tuple(item.stock for item in self.scenario.shop.items)
+
+    @cached_property
+    def lines(self) -> Lines:
+        """What one unit of each item takes from the shelf."""
+        return Lines.of(self.scenario.shop.items)
 
     def visits_in(self, replication: int) -> Visits:
         """The visits of one replication."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from doorbuster.documents import Check, Place, allowed_names, suggestion
+from doorbuster.scenario.bundles import bundle_mistakes
 from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
@@ -61,6 +62,7 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         )
         found.add(("shop", "late_payment"), what)
     _one_way_to_be_broken(scenario, found)
+    found.found.extend(bundle_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:
@@ -332,6 +334,9 @@ def _objectives_and_shop(scenario: Scenario, found: Contradictions) -> None:
         sku = getattr(objective, "sku", None)
         if sku is not None:
             found.known(("objectives", index, "sku"), sku, scenario.skus, "sku")
+        if any(item.sku == sku and item.bundle is not None for item in scenario.shop.items):
+            what = f"a bundle has no stock that could sell (got {sku!r}); name one of its items"
+            found.add(("objectives", index, "sku"), what)
 
 
 def _check(run: Callable[[Scenario, Contradictions], None], *needs: str) -> Check[Scenario]:
