@@ -156,8 +156,11 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     for visit in sale.visits.to_pylist():
         if visit["paid_s"] is not None:
             told[visit["sku"]] += visit["quantity"]
+    came_back: Counter[str] = Counter()
+    for order in sale.orders.to_pylist():
+        came_back[order["sku"]] += order["quantity"] * (order["returned_s"] is not None)
     for item in audit.items:
-        if told[item.sku] > item.sold_units and shop.refund is None:
+        if told[item.sku] > item.sold_units + came_back[item.sku]:
             yield f"{told[item.sku]} units were confirmed, {item.sold_units} sold: {item.sku}"
 
 
