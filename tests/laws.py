@@ -159,8 +159,13 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         if visit["paid_s"] is not None:
             for sku, units in lines_of(whole, visit["sku"]).items():
                 told[sku] += visit["quantity"] * units
+    came_back: Counter[str] = Counter()
+    for order in sale.orders.to_pylist():
+        if order["returned_s"] is not None:
+            for sku, units in lines_of(whole, order["sku"]).items():
+                came_back[sku] += order["quantity"] * units
     for item in audit.items:
-        if told[item.sku] > item.sold_units and shop.refund is None:
+        if told[item.sku] > item.sold_units + came_back[item.sku]:
             yield f"{told[item.sku]} units were confirmed, {item.sold_units} sold: {item.sku}"
 
 

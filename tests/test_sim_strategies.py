@@ -392,8 +392,9 @@ def test_accounts_spread_over_the_buckets(first: int) -> None:
 
 
 def kept_by(whole: Whole, strategy: Strategy) -> Whole:
-    """The same sale under another strategy, late money aside."""
+    """The same sale under another strategy, late money and refunds aside."""
     shop = {**whole.file["shop"], "strategy": strategy, "late_payment": "hold"}
+    shop.pop("refund", None)
     return replace(whole, file={**whole.file, "shop": shop})
 
 

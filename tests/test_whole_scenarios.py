@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations_with_replacement, pairwise, permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -639,3 +642,38 @@ def test_every_field_of_a_scenario_is_written() -> None:
 
     look()
     assert known - written == set(LEFT_OUT)
+
+
+EXAMPLES_SEEN = """
+{imports}
+from hashlib import sha256
+from hypothesis import HealthCheck, Phase, given, settings
+from tests.whole_scenarios import whole_scenarios
+
+digest = sha256()
+
+@settings(max_examples=300, derandomize=True, database=None, deadline=None,
+          phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(whole=whole_scenarios())
+def look(whole):
+    digest.update(repr(whole).encode())
+
+look()
+print(digest.hexdigest())
+"""
+
+
+def test_what_was_imported_before_changes_no_example() -> None:
+    """Hypothesis draws numbers also out of the modules that it finds, those of other tests too."""
+    more = "import doorbuster.cli.main, doorbuster_shop.app, doorbuster_load.launch"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", EXAMPLES_SEEN.format(imports=imports)],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for imports in ("", more)
+    }
+    assert len(seen) == 1

@@ -19,7 +19,6 @@ from doorbuster.measures.books import (
     Orders,
     charges_of,
     orders_of,
-    take_books,
 )
 from doorbuster.measures.columns import (
     RecordsError,
@@ -115,11 +114,11 @@ class RunRecords:
 
     def orders_in(self, replication: int) -> Orders:
         """The orders of one replication."""
-        return take_books(self.orders, self._rows_of["orders"](replication))
+        return take(self.orders, self._rows_of["orders"](replication))
 
     def charges_in(self, replication: int) -> Charges:
         """The charges of one replication."""
-        return take_books(self.charges, self._rows_of["charges"](replication))
+        return take(self.charges, self._rows_of["charges"](replication))
 
     @cached_property
     def _rows_of(self) -> dict[str, Callable[[int], Rows]]:

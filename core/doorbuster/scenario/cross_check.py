@@ -69,14 +69,18 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         _refund(shop, shop.refund, found)
 
 
-def _refund(shop: Shop, refund: Refund, found: Contradictions) -> None:
-    """A sold order is one charge, and money that is kept wrongly is all that is broken."""
+def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:
     if shop.strategy in BROKEN_STRATEGIES:
         what = (
             f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
-            "own); leave refund out or choose another strategy"
+            f"own); leave the {part} out or choose another strategy"
         )
-        found.add(("shop", "refund"), what)
+        found.add(("shop", part), what)
+
+
+def _refund(shop: Shop, refund: Refund, found: Contradictions) -> None:
+    """A sold order is one charge, and money that is kept wrongly is all that is broken."""
+    _only_with_a_correct_strategy(shop, "refund", found)
     if shop.unanswered_charge in BROKEN_UNANSWERED_CHARGES:
         what = (
             f"needs unanswered_charge 'wait' (got {shop.unanswered_charge!r}, which may charge an "
@@ -107,12 +111,7 @@ def _coupon(shop: Shop, coupon: Coupon, found: Contradictions) -> None:
             "most; lower it or raise that price"
         )
         found.add(("shop", "coupon", "off"), what)
-    if shop.strategy in BROKEN_STRATEGIES:
-        what = (
-            f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
-            "own); leave the coupon out or choose another strategy"
-        )
-        found.add(("shop", "coupon"), what)
+    _only_with_a_correct_strategy(shop, "coupon", found)
     if coupon.redeem not in BROKEN_REDEEMS:
         return
     for field, broken in (
