@@ -41,7 +41,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_stock(whole, sale),
         *_money(whole, sale),
         *_books(whole, sale),
-        *_books_and_audit(sale),
+        *_books_and_audit(whole, sale),
         *_coupon(whole, sale),
         *_refunds(whole, sale),
         *_stations(whole, sale),
@@ -119,7 +119,9 @@ def _stock(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             yield f"units came back after they were sold: {row}"
         last[row["sku"]] = row
     for item in sale.audit.items:
-        row = last[item.sku]
+        row = last.get(item.sku, {"available": 0, "locked": 0, "sold": 0})
+        if (item.sku in last) != (items[item.sku].bundle is None):
+            yield f"a bundle with a stock, or an item without: {item}"
         counts = item.available_units, item.locked_units, item.sold_units
         if counts != (row["available"], row["locked"], row["sold"]):
             yield f"the last reading is not the audit: {item}"
@@ -155,9 +157,15 @@ def _money(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     told: Counter[str] = Counter()
     for visit in sale.visits.to_pylist():
         if visit["paid_s"] is not None:
-            told[visit["sku"]] += visit["quantity"]
+            for sku, units in lines_of(whole, visit["sku"]).items():
+                told[sku] += visit["quantity"] * units
+    came_back: Counter[str] = Counter()
+    for order in sale.orders.to_pylist():
+        if order["returned_s"] is not None:
+            for sku, units in lines_of(whole, order["sku"]).items():
+                came_back[sku] += order["quantity"] * units
     for item in audit.items:
-        if told[item.sku] > item.sold_units and shop.refund is None:
+        if told[item.sku] > item.sold_units + came_back[item.sku]:
             yield f"{told[item.sku]} units were confirmed, {item.sold_units} sold: {item.sku}"
 
 
@@ -206,7 +214,14 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             yield f"bought again before its release: {order}"
 
 
-def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:
+def lines_of(whole: Whole, sku: str) -> dict[str, int]:
+    """What one unit of an item takes from the shelf, as the file says it."""
+    [item] = [item for item in whole.file["shop"]["items"] if item["sku"] == sku]
+    lines: dict[str, int] = item.get("bundle") or {sku: 1}
+    return lines
+
+
+def _books_and_audit(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
     """Both books tell what the audit counts, and fit each other."""
     orders = {row["order_id"]: row for row in sale.orders.to_pylist()}
     charges = sale.charges.to_pylist()
@@ -229,11 +244,18 @@ def _books_and_audit(sale: SimulatedSale) -> Iterator[str]:
     if (audit.refunds_open or 0) != captured["open"]:
         yield f"{captured['open']} refunds are open, the audit says {audit.refunds_open}"
     held: Counter[tuple[str, str]] = Counter()
+    sets: Counter[str] = Counter()
     for order in orders.values():
-        held[order["sku"], order["state"]] += order["quantity"]
+        lines = lines_of(whole, order["sku"])
         is_away = order["refund_asked_s"] is not None and order["returned_s"] is None
-        held[order["sku"], "away"] += order["quantity"] * is_away
+        for sku, units in lines.items():
+            held[sku, order["state"]] += order["quantity"] * units
+            held[sku, "away"] += order["quantity"] * units * is_away
+        is_bundle = order["sku"] not in lines
+        sets[order["sku"]] += order["quantity"] * (is_bundle and order["state"] == "sold")
     for item in audit.items:
+        if item.sets_sold != sets[item.sku]:
+            yield f"{sets[item.sku]} sets are sold, the audit says {item}"
         away = held[item.sku, "away"]
         counts = held[item.sku, "locked"], held[item.sku, "sold"] + away
         if (item.locked_units, item.sold_units) != counts or item.unreturned_units != away:

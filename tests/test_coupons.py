@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from tests.laws import broken_laws
+from tests.older_runs import orders_without
 from tests.sales_by_hand import HOLDER, ROBOT, ends, hold, scenario_by_hand
 from tests.test_failure_scenarios import written
 from tests.whole_scenarios import Whole
 
 from doorbuster.measures.books import orders_of
-from doorbuster.records.run_folder import RunFolder
 from doorbuster.records.tables import ORDERS
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
@@ -250,20 +249,6 @@ def test_a_broken_law_is_found(column: str, change: Callable[[int], int]) -> Non
 
 def test_books_of_runs_without_the_column_are_read(tmp_path: Path) -> None:
     """A finished run and one that was killed: no order of theirs had a discount."""
-    old = pa.schema([field for field in ORDERS if field.name != "discount_cents"])
-    row = {
-        "replication": 0, "order_id": "1-0", "account": "1", "sku": "console", "quantity": 1,
-        "amount_cents": 700, "state": "locked", "reserved_s": 1.0, "expires_s": 2.0,
-    }  # fmt: skip
-    table = pa.Table.from_pylist([row], old)
-    folder = RunFolder(tmp_path)
-    pq.write_table(table, tmp_path / "orders.parquet")
-    read = [folder.table("orders")]
-    (tmp_path / "orders.parquet").unlink()
-    (tmp_path / "spool").mkdir()
-    with pa.ipc.new_stream(str(tmp_path / "spool" / "orders-a.arrows"), old) as stream:
-        stream.write_table(table)
-    read.append(folder.table("orders"))
-    for orders in read:
+    for orders in orders_without(("discount_cents",), tmp_path):
         assert orders.schema.equals(ORDERS)
         assert orders_of(orders, skus=["console"]).discount_cents.tolist() == [0]

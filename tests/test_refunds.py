@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 from tests.laws import broken_laws
+from tests.older_runs import orders_without
 from tests.sales_by_hand import CHANNEL, ROBOT, ends, hold, of_visitor, scenario_by_hand
 from tests.whole_scenarios import Whole
 
@@ -26,7 +26,6 @@ from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, stock_of, visits_of
 from doorbuster.measures.fault_times import FaultTime
 from doorbuster.measures.refunds import refund_quantile_s, refunds_of, too_late
-from doorbuster.records.run_folder import RunFolder
 from doorbuster.records.tables import BOOKS, ORDERS
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
@@ -413,23 +412,7 @@ def test_a_broken_law_is_found(
 
 def test_books_of_runs_without_the_columns_are_read(tmp_path: Path) -> None:
     """A finished run and one that was killed: nobody of theirs was granted a refund."""
-    missing = ("refund_asked_s", "returned_s")
-    old = pa.schema([field for field in ORDERS if field.name not in missing])
-    row = {
-        "replication": 0, "order_id": "1-0", "account": "1", "sku": "console", "quantity": 1,
-        "amount_cents": 700, "discount_cents": 0, "state": "locked", "reserved_s": 1.0,
-        "expires_s": 2.0,
-    }  # fmt: skip
-    table = pa.Table.from_pylist([row], old)
-    folder = RunFolder(tmp_path)
-    pq.write_table(table, tmp_path / "orders.parquet")
-    read = [folder.table("orders")]
-    (tmp_path / "orders.parquet").unlink()
-    (tmp_path / "spool").mkdir()
-    with pa.ipc.new_stream(str(tmp_path / "spool" / "orders-a.arrows"), old) as stream:
-        stream.write_table(table)
-    read.append(folder.table("orders"))
-    for orders in read:
+    for orders in orders_without(("refund_asked_s", "returned_s"), tmp_path):
         assert orders.schema.equals(ORDERS)
         assert np.isnan(orders_of(orders, skus=["console"]).refund_asked_s).all()
 

@@ -282,7 +282,9 @@ def test_the_means_are_those_of_the_records(tmp_path: Path) -> None:
         "units-sold": lambda n: float(sold_units(records.visits_in(n), items).sum()),
         "gmv": lambda n: float(gmv_cents(records.visits_in(n))),
         "conversion": lambda n: conversion(records.visits_in(n)),
-        "sell-out": lambda n: whole_sell_out_s(records.visits_in(n), records.stock_units),
+        "sell-out": lambda n: whole_sell_out_s(
+            records.visits_in(n), records.stock_units, records.lines
+        ),
         "failed-requests": lambda n: failed_share(records.requests_in(n)),
         "response-p95": lambda n: quantile(
             response_s(records.requests_in(n))[finished(records.requests_in(n))], 0.95
@@ -313,7 +315,7 @@ def test_an_objective_has_a_measure_of_its_own_stretch(tmp_path: Path) -> None:
         v._replace(**{k: x[(v.arrival_s >= 0) & (v.arrival_s < 2)] for k, x in v._asdict().items()})
         for v in map(records.visits_in, records.replications)
     ]
-    expected = np.mean([stock_shares(v, 3)[2] for v in early])
+    expected = np.mean([stock_shares(v, 3, records.lines)[2] for v in early])
     assert folder.run["measures"][0]["name"] == "bots"
     assert folder.run["measures"][0]["mean"] == pytest.approx(expected)
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from tests.whole_scenarios import FAMILIES, Whole, whole_scenarios
 
 from doorbuster.plan import fault_spans
+from doorbuster.scenario.bundles import WITHOUT_BUNDLES
 from doorbuster.scenario.distributions import Constant, Distribution
 from doorbuster.scenario.faults import Freeze
 from doorbuster.scenario.payments import LIVE_ONLY
@@ -43,7 +44,7 @@ from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
 from doorbuster_sim.simpy_engine.stations import Pool
 from doorbuster_sim.tables import ABSENT_NS
 
-EXAMPLES = 1600
+EXAMPLES = 2400
 
 NEVER_SIMULATED = {
     Outcome.UNDECIDED: "ends in CUT_OFF",
@@ -118,11 +119,13 @@ SELDOM = {
     "a late charge closed before it was asked for again",
     *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
     *("FAULT_BEGINS with PROVIDER_ANSWER", "CANCEL ERROR", "REFUND ERROR"),
+    *("a bundle bought again", "a bundle cancelled", "a bundle refunded"),
     *("a refund that a fault has put off", "a refund for a buyer who does not know of it"),
 }
 """Corners that not every few hundred sales come to; each engine is held to them by hand, in
 tests/test_sim_strategies.py, tests/test_sim_late_payment.py, tests/test_sim_faults.py,
-tests/test_sim_late_payment_faults.py, tests/test_coupons.py and tests/test_refunds.py.
+tests/test_sim_late_payment_faults.py, tests/test_coupons.py, tests/test_refunds.py and
+tests/test_bundles.py.
 """
 
 CORNERS = {
@@ -179,6 +182,13 @@ CORNERS = {
     "a coupon given back",
     "a coupon redeemed after it was given back",
     "a coupon redeemed too often",
+    *(
+        f"a bundle of several lines under {name}"
+        for name in STRATEGIES
+        if name not in WITHOUT_BUNDLES
+    ),
+    *(f"a bundle {state}" for state in ("released", "sold")),
+    "a bundle at the pools of its items",
     *(f"refunds paid out by {way}" for way in PAYOUTS),
     "a refund of goods that were sent",
     "a refund open at the end",
@@ -416,6 +426,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             **in_second_charges(sale),
             **in_coupons(whole, sale),
             **in_refunds(whole, sale),
+            **in_bundles(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -504,6 +515,25 @@ def in_refunds(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
         "a buyer who was going to ask for the money": any(
             visit["outcome"] == "sold" and visit["left_s"] is None for visit in visits
         ),
+    }
+
+
+def in_bundles(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of orders of several lines."""
+    shop = whole.scenario.shop
+    bundles = {item.sku: item.bundle for item in shop.items if item.bundle}
+    orders = [o for o in sale.orders.to_pylist() if len(bundles.get(o["sku"], ())) > 1]
+    stations = {station.name: station.per_item for station in whole.scenario.service.stations}
+    states = {order["state"] for order in orders}
+    return {
+        f"a bundle of several lines under {shop.strategy}": bool(orders),
+        **{f"a bundle {state}": state in states for state in ("released", "sold", "cancelled")},
+        "a bundle at the pools of its items": bool(orders)
+        and any(stations[passage.station] for passage in whole.scenario.service.reserve),
+        "a bundle bought again": any(
+            order["state"] == "sold" and order["released_s"] is not None for order in orders
+        ),
+        "a bundle refunded": bool(states & {"refunding", "refunded"}),
     }
 
 

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from doorbuster.plan import EmptyPlanError, Plan, Timetable, build_plan
 from doorbuster.scenario import Scenario
+from doorbuster.scenario.bundles import WITHOUT_BUNDLES
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.refunds import PAYOUTS
 from doorbuster.scenario.shop import (
@@ -353,7 +354,7 @@ def _service_time(pen: _Pen) -> Any:
 
 def _let_everybody_pay(pen: _Pen, draft: Mapping) -> None:
     """Take away what stands between the crowd and the payment, where much can happen."""
-    for item in draft["shop"]["items"]:
+    for item in shelf_of(draft["shop"]):
         item.update(stock=1000, per_account_limit=3)
     for persona in draft["crowd"]["personas"].values():
         persona.update(buy_fraction=1.0, unpaid_fraction=0.0, refresh_limit=6, retry_limit=5)
@@ -381,7 +382,7 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
     """Scarce stock, many at once at its row, locks that lapse while they are paid: it is here that
     strategies differ.
     """
-    for item in draft["shop"]["items"]:
+    for item in shelf_of(draft["shop"]):
         item.update(stock=pen.pick((3, 1, 2, 8, 9, 20)), per_account_limit=pen.pick((2, 3)))
     draft["shop"].update(lock_time=pen.ticks(3, 1, 2, 5, 8), release_sweep=pen.ticks(2, 1, 3, 5))
     pen.new_page()
@@ -435,10 +436,39 @@ def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         channel.update(latency=pen.ticks(3, 2, 5, 8))
     if shop["late_payment"] == "recheck_stock" and pen.pick((True, False)):
         # Others wait for the units that come back.
-        for item in shop["items"]:
+        for item in shelf_of(shop):
             item["stock"] = pen.pick((1, 2))
         for persona in draft["crowd"]["personas"].values():
             persona.update(unpaid_fraction=0.0, restock_refresh_limit=4, refresh_gap=pen.ticks(1))
+
+
+def shelf_of(shop: Mapping) -> list[Mapping]:
+    """The items that have a stock."""
+    return [item for item in shop["items"] if "stock" in item]
+
+
+def _bundle(pen: _Pen, draft: Mapping, skus: Sequence[str]) -> None:
+    """A set of the items in half of the sales that can sell one, for who wants anything."""
+    pen.new_page()
+    shop = draft["shop"]
+    if shop["strategy"] in WITHOUT_BUNDLES or pen.pick((True, False)):
+        return
+    parts = {
+        sku: pen.pick((1, 2, 1, 3)) for sku in reversed(skus) if pen.pick((True, True, True, False))
+    }
+    for item in shelf_of(shop):
+        item["stock"] = pen.pick((8, 20, item["stock"], 3, 1000))
+    shop["items"].append(
+        {
+            "sku": "set",
+            "bundle": parts or {skus[0]: 2},
+            "price": max(item["price"] for item in shop["items"]),
+            "per_account_limit": pen.pick((2, 1, 3)),
+        }
+    )
+    for persona in draft["crowd"]["personas"].values():
+        wants = persona["wants"] or dict.fromkeys(skus, 1)
+        persona["wants"] = {**wants, "set": pen.pick((3, 9, 0, 3))}
 
 
 def _cancels(pen: _Pen, draft: Mapping) -> None:
@@ -509,7 +539,7 @@ def _refunds(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         if not fights and shop.get("late_payment") == LATE_PAYMENTS[0]:
             _let_everybody_pay(pen, draft)
             pen.new_page()
-        for item in shop["items"]:
+        for item in shelf_of(shop):
             item["stock"] = pen.pick((3, 8, 1, 3, 1, 1000))
         for persona in draft["crowd"]["personas"].values():
             persona.update(buy_fraction=1.0, unpaid_fraction=0.0, restock_refresh_limit=4)
@@ -562,7 +592,7 @@ def _let_payments_last(pen: _Pen, draft: Mapping) -> None:
         persona.update(request_timeout=pen.ticks(1000), poll_gap=pen.ticks(1, 0, 2), poll_limit=5)
         persona.update(think_time=pen.ticks(0, 0, 1), refresh_gap=pen.ticks(1, 2), retry_limit=3)
     pen.new_page()
-    for item in draft["shop"]["items"]:
+    for item in shelf_of(draft["shop"]):
         item["stock"] = pen.pick((1000, 20, 8))
     at_once = [{"station": "web", "time": Ns(0.4)}]
     draft["service"].update(
@@ -684,6 +714,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _cancels(pen, draft)
         _refunds(pen, draft, fights=fights)
         _lock_point(pen, shop)
+        _bundle(pen, draft, skus)
     return draft
 
 

@@ -86,7 +86,9 @@ class Target:
         )
         stock = self._hooks.stock
         self._stock_request = None if stock is None else self._prepared(stock.request)
-        self._initial = {item.sku: item.stock for item in scenario.shop.items}
+        self._initial = {
+            item.sku: item.stock for item in scenario.shop.items if item.bundle is None
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +139,7 @@ class Target:
         assert self._stock_request is not None
         if "sku" in names_in(hook.request.model_dump(by_alias=True)):
             readings = []
-            for sku in self._scenario.skus:
+            for sku in self._initial:
                 self._variables["sku"] = sku
                 answer = self._asked("stock", self._stock_request, HOOK_TIMEOUT_S)
                 readings.append(self._reading(hook, sku, answer.document))

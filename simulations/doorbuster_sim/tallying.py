@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from doorbuster.compiling import compilable, plain
+from doorbuster.compiling import compilable, inlined, plain
 from doorbuster.measures.columns import OUTCOMES, REPLIES, STEPS, Integers
 from doorbuster.measures.histogram import BUCKET_COUNT, Histogram, bucket_of
 from doorbuster.measures.intervals import SLICE_COUNT
@@ -21,6 +21,7 @@ from doorbuster.measures.tally import (
     step_code,
 )
 from doorbuster.plan import Timetable
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import FAILED_REPLIES, Outcome
 from doorbuster_sim import clock
@@ -63,9 +64,13 @@ class _VisitCounts(NamedTuple):
     told: Integers  # this and the following: shape (items,)
     unsure: Integers
     wrong_price: Integers
+    sizes: Integers  # units of the shelf in one that is ordered
     units_left: Integers
     sell_out_s: NDArray[np.float64]
     last_paid_s: NDArray[np.float64]
+    first_line: Integers  # as in `Lines`
+    line_items: Integers
+    line_units: Integers
 
 
 class Tallying:
@@ -77,6 +82,7 @@ class Tallying:
         self._start_s, self._end_s = timetable.start_s, timetable.end_s
         self._last_moment_s = to_s(to_ns(timetable.end_s))
         items = scenario.shop.items
+        lines = Lines.of(items)
         persona_count, item_count = len(scenario.persona_names), len(items)
         self._prices = np.array([item.price_cents for item in items], dtype=np.int64)
         coupon = scenario.shop.coupon
@@ -106,6 +112,10 @@ class Tallying:
             told=_zeros(item_count),
             unsure=_zeros(item_count),
             wrong_price=_zeros(item_count),
+            sizes=lines.sizes,
+            first_line=lines.first,
+            line_items=lines.item,
+            line_units=lines.units,
             units_left=np.array([item.stock for item in items], dtype=np.int64),
             sell_out_s=np.full(item_count, np.nan),
             last_paid_s=np.full(item_count, -np.inf),
@@ -228,7 +238,7 @@ def _count_visits(
             counts.visitors[n, persona] += 1
             if is_sold:
                 counts.sold[n, persona] += 1
-                counts.units[n, persona] += units
+                counts.units[n, persona] += units * counts.sizes[item]
                 counts.item_units[n, item] += units
             if is_sold or outcome == _REFUNDED:
                 counts.paid_cents[n] += cents
@@ -237,15 +247,24 @@ def _count_visits(
             less_cents = prices[item] * units - cents
             counts.wrong_price[item] += 1 if less_cents not in (0, off_cents) else 0
         if is_sold:
-            # Who asks for the money in vain ends later than others who have paid after.
-            paid_s = max(row["paid_ns"] / NANOSECONDS, counts.last_paid_s[item])
-            counts.last_paid_s[item] = paid_s
-            left = counts.units_left[item]
-            counts.units_left[item] = left - units
-            if left > 0 and left <= units:
-                counts.sell_out_s[item] = paid_s
+            paid_s = row["paid_ns"] / NANOSECONDS
+            for line in range(counts.first_line[item], counts.first_line[item + 1]):
+                _take_line(counts, line, units, paid_s)
         if row["reserved_ns"] != ABSENT_NS and outcome in _UNSURE:
             counts.unsure[item] += 1
+
+
+@inlined
+def _take_line(counts: _VisitCounts, line: int, quantity: int, paid_s: float) -> None:
+    """One line of a sold order less on the shelf."""
+    item, units = counts.line_items[line], counts.line_units[line] * quantity
+    # Who asks for the money in vain ends later than others who have paid after.
+    last_s = max(paid_s, counts.last_paid_s[item])
+    counts.last_paid_s[item] = last_s
+    left = counts.units_left[item]
+    counts.units_left[item] = left - units
+    if left > 0 and left <= units:
+        counts.sell_out_s[item] = last_s
 
 
 __all__ = ["Rows", "Tallying"]

@@ -77,14 +77,14 @@ def test_outcomes_and_conversion(records: RunRecords) -> None:
 
 def test_who_got_the_stock_and_when(records: RunRecords) -> None:
     """The 50th buyer arrives at 2.45 s, pays 2 s later and is answered within 11 ms."""
-    visits = records.visits
+    visits, lines = records.visits, records.lines
     assert list(sold_units(visits, 1)) == [50]
-    assert list(stock_shares(visits, 2)) == [0.76, 0.24]
+    assert list(stock_shares(visits, 2, lines)) == [0.76, 0.24]
     assert gmv_cents(visits) == 50 * 49_900
-    assert sell_out_s(visits, 0, 50) == pytest.approx(4.461)
-    assert sell_out_s(visits, 0, 40) == pytest.approx(3.961)
-    assert np.isnan(sell_out_s(visits, 0, 51))
-    assert whole_sell_out_s(visits, (50,)) == pytest.approx(4.461)
+    assert sell_out_s(visits, 0, 50, lines) == pytest.approx(4.461)
+    assert sell_out_s(visits, 0, 40, lines) == pytest.approx(3.961)
+    assert np.isnan(sell_out_s(visits, 0, 51, lines))
+    assert whole_sell_out_s(visits, (50,), lines) == pytest.approx(4.461)
     assert goodput_per_s(visits, 30.0) == pytest.approx(50 / 4.461)
     assert goodput_per_s(visits, 30.0, start_s=-6.0) == pytest.approx(50 / 4.461)
     assert goodput_per_s(visits, 30.0, start_s=2.461) == pytest.approx(50 / 2.0)
@@ -96,9 +96,10 @@ def test_nothing_sold_has_no_times(hand_made: Builder) -> None:
     sale = hand_made()
     for row in sale.visits:
         row.update(outcome="gave_up", paid_s=None, reserved_s=None, price_paid_cents=0)
-    visits = read_records(sale.write()).visits
-    assert np.isnan(sell_out_s(visits, 0, 50))
-    assert np.isnan(stock_shares(visits, 2)).all()
+    records = read_records(sale.write())
+    visits, lines = records.visits, records.lines
+    assert np.isnan(sell_out_s(visits, 0, 50, lines))
+    assert np.isnan(stock_shares(visits, 2, lines)).all()
     assert goodput_per_s(visits, 30.0) == 0
 
 

@@ -25,7 +25,7 @@ from doorbuster.measures.sales import (
     first_gone_s,
     gmv_cents,
     goodput_per_s,
-    sold_units,
+    sold_stock_units,
     whole_sell_out_s,
 )
 
@@ -181,7 +181,7 @@ def _sale_measures() -> Iterator[Measure]:
     yield "sold_units", "count", lambda r, n: float(_sold(r, n))
     yield "gmv", "cents", lambda r, n: float(gmv_cents(r.visits_in(n)))
     yield "stock_gone", "s", all_gone_s
-    yield "sell_out", "s", lambda r, n: whole_sell_out_s(r.visits_in(n), r.stock_units)
+    yield "sell_out", "s", lambda r, n: whole_sell_out_s(r.visits_in(n), r.stock_units, r.lines)
     yield (
         "goodput",
         "per_s",
@@ -193,7 +193,7 @@ def _sale_measures() -> Iterator[Measure]:
 
 
 def _sold(records: RunRecords, replication: int) -> int:
-    return int(sold_units(records.visits_in(replication), len(records.scenario.skus)).sum())
+    return int(sold_stock_units(records.visits_in(replication), records.lines).sum())
 
 
 def all_gone_s(records: RunRecords, replication: int) -> float:

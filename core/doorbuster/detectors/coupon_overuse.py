@@ -11,7 +11,8 @@ import numpy as np
 from doorbuster.detectors.oversell import steps_below_zero
 from doorbuster.detectors.sale import NOTHING_TO_JUDGE, Evidence, Finding, SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
-from doorbuster.measures.books import Orders, take_books
+from doorbuster.measures.books import Orders
+from doorbuster.measures.columns import take
 
 
 def detect(sale: SaleBooks) -> Finding:
@@ -20,7 +21,7 @@ def detect(sale: SaleBooks) -> Finding:
     Live, an excess that is over within the clocks' slack is none, as for oversell.
     """
     coupon = sale.scenario.shop.coupon
-    carrying = take_books(sale.orders, sale.orders.discount_cents > 0)
+    carrying = take(sale.orders, sale.orders.discount_cents > 0)
     if coupon is None or not len(carrying.order_id):
         return NOTHING_TO_JUDGE
     left = _left(carrying, coupon.limit)
@@ -36,7 +37,7 @@ def detect(sale: SaleBooks) -> Finding:
     accounts, which = np.unique(carrying.account.astype(str), return_inverse=True)
     often = np.flatnonzero(np.bincount(which, minlength=len(accounts)) > coupon.per_account)
     for number in often:
-        own = take_books(carrying, which == number)
+        own = take(carrying, which == number)
         left = _left(own, coupon.per_account)
         steps = steps_below_zero(left, sale.slack_s)
         if len(steps):

@@ -6,18 +6,18 @@ import numpy as np
 
 from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
-from doorbuster.measures.books import take_books
+from doorbuster.measures.columns import take
 
 
 def detect(sale: SaleBooks) -> Finding:
     """One offence an account and item. Linked accounts are not looked through."""
     offences: list[Evidence] = []
     for code, item in enumerate(sale.scenario.shop.items):
-        mine = take_books(sale.orders, sale.orders.sku == code)
+        mine = take(sale.orders, sale.orders.sku == code)
         accounts, which = np.unique(mine.account.astype(str), return_inverse=True)
         units = np.bincount(which, mine.quantity, len(accounts))
         for number in np.flatnonzero(units > item.per_account_limit):
-            own = take_books(mine, which == number)
+            own = take(mine, which == number)
             left = FreeUnits.of(own, code, item.per_account_limit)
             over = np.flatnonzero(left.units < 0)
             lasts_s = np.append(left.at_s[1:], np.inf) - left.at_s

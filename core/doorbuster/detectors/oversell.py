@@ -19,7 +19,8 @@ def detect(sale: SaleBooks) -> Finding:
     """
     offences: list[Evidence] = []
     orders = sale.orders
-    for code, free in enumerate(sale.free_units):
+    for code in sale.shelf:
+        free = sale.free_units[code]
         offences += [
             {
                 "order_id": orders.order_id[free.order[step]],

@@ -46,6 +46,6 @@ def _bought_again(sale: SaleBooks) -> Mask:
     again: Mask = orders.released_s <= orders.sold_s
     if sale.scenario.shop.late_payment != "recheck_stock":
         return np.zeros_like(again)
-    for free in sale.free_units:
+    for free in (sale.free_units[code] for code in sale.shelf):
         again[free.order[steps_below_zero(free, sale.slack_s)]] = False
     return again

@@ -57,11 +57,13 @@ def _mass_releases(sale: SaleBooks) -> list[tuple[str, float, int]]:
     """(item, moment, units) of each sweep that gave back many at once."""
     orders, sweep_s = sale.orders, sale.scenario.shop.release_sweep
     found = []
-    for code, item in enumerate(sale.scenario.shop.items):
-        swept = orders.state != ORDER_STATES.index("cancelled")
-        mine = (orders.sku == code) & swept & ~np.isnan(orders.released_s)
+    swept = (orders.state != ORDER_STATES.index("cancelled")) & ~np.isnan(orders.released_s)
+    for code in sale.shelf:
+        item = sale.scenario.shop.items[code]
+        lines = (sale.taken.item == code) & swept[sale.taken.order]
+        mine = sale.taken.order[lines]
         sweeps, which = np.unique(np.floor(orders.released_s[mine] / sweep_s), return_inverse=True)
-        units = np.bincount(which, orders.quantity[mine], len(sweeps))
+        units = np.bincount(which, sale.taken.units[lines], len(sweeps))
         for number in np.flatnonzero(units >= max(UNITS_MIN, UNITS_SHARE * item.stock)):
             at_s = float(orders.released_s[mine][which == number].min())
             found.append((item.sku, at_s, int(units[number])))

@@ -32,9 +32,9 @@ def detect(sale: SaleBooks) -> Finding:
         for place in np.flatnonzero(went_back)
     ]
     for item in sale.audit.items if sale.audit else ():
-        mine = orders.sku == sale.scenario.skus.index(item.sku)
-        sold = mine & ((orders.state == ORDER_STATES.index("sold")) | is_sent)
-        units = int(orders.quantity[sold].sum())
+        mine = sale.taken.item == sale.scenario.skus.index(item.sku)
+        sold = (orders.state == ORDER_STATES.index("sold")) | is_sent
+        units = int(sale.taken.units[mine & sold[sale.taken.order]].sum())
         if item.sold_units > units:
             offences.append(
                 {"sku": item.sku, "units_sold": item.sold_units, "units_in_paid_orders": units}

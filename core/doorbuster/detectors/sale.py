@@ -14,6 +14,7 @@ from doorbuster.measures.books import Charges, Orders
 from doorbuster.measures.columns import STEPS, Integers, Mask, Requests, Stock, Visits
 from doorbuster.measures.fault_times import FaultTime
 from doorbuster.records.audit import Audit
+from doorbuster.rules.lines import Lines, Taken
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
 
@@ -49,11 +50,37 @@ class SaleBooks:
     faults: tuple[FaultTime, ...] = ()
 
     @cached_property
+    def lines(self) -> Lines:
+        """What one unit of each item takes from the shelf."""
+        return Lines.of(self.scenario.shop.items)
+
+    @cached_property
+    def taken(self) -> Taken:
+        """The lines of all orders."""
+        return self.lines.explode(self.orders.sku, self.orders.quantity)
+
+    @cached_property
+    def shelf(self) -> list[int]:
+        """The items that have a stock, which no bundle has."""
+        return [n for n, item in enumerate(self.scenario.shop.items) if item.bundle is None]
+
+    @cached_property
     def free_units(self) -> list[FreeUnits]:
-        """By item: units that no order holds, over time."""
+        """By item: units that no order holds, over time; of a bundle, the sets they make."""
+        return self._with_sets(
+            {
+                code: FreeUnits.of(
+                    self.orders, code, self.scenario.shop.items[code].stock, self.taken
+                )
+                for code in self.shelf
+            }
+        )
+
+    def _with_sets(self, free: dict[int, FreeUnits]) -> list[FreeUnits]:
+        """By item, from the steps of those that have a stock."""
         return [
-            FreeUnits.of(self.orders, code, item.stock)
-            for code, item in enumerate(self.scenario.shop.items)
+            free[code] if code in free else FreeUnits.of_sets([(free[c], n) for c, n in lines])
+            for code, lines in enumerate(self.lines)
         ]
 
     @cached_property
@@ -102,14 +129,17 @@ class SaleBooks:
         unanswered = np.isnan(self.requests.done_s)
         others |= unanswered & (self.requests.step == STEPS.index("reserve"))
         until_s = np.where(unanswered, np.inf, self.requests.done_s)
-        for code, free in enumerate(self.free_units):
-            mine = np.flatnonzero(refused & (self.request_items == code))
-            held = np.flatnonzero(others & (self.request_items == code))
-            left = free.less(
-                self.requests.sent_s[held],
-                until_s[held],
-                self.request_quantities[held],
+        asking = np.flatnonzero(others & (self.request_items >= 0))
+        held = self.lines.explode(self.request_items[asking], self.request_quantities[asking])
+        left_over = {}
+        for code in self.shelf:
+            mine = held.item == code
+            who = asking[held.order[mine]]
+            left_over[code] = self.free_units[code].less(
+                self.requests.sent_s[who], until_s[who], held.units[mine]
             )
+        for code, left in enumerate(self._with_sets(left_over)):
+            mine = np.flatnonzero(refused & (self.request_items == code))
             lowest = left.lowest_within(
                 self.requests.sent_s[mine] - self.slack_s,
                 self.requests.done_s[mine] + self.slack_s,

@@ -14,7 +14,7 @@ def detect(sale: SaleBooks) -> Finding:
     for code, free in enumerate(sale.free_units):
         sku = sale.scenario.skus[code]
         shelf = audited[sku].available_units if sku in audited else None
-        if shelf is not None and shelf < free.at_the_end:
+        if shelf is not None and code in sale.shelf and shelf < free.at_the_end:
             offences.append(
                 {"sku": sku, "units_free": free.at_the_end, "units_on_the_shelf": int(shelf)}
             )

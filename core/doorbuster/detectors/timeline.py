@@ -8,6 +8,7 @@ import numpy as np
 
 from doorbuster.measures.books import ORDER_STATES, Orders
 from doorbuster.measures.columns import Floats, Integers
+from doorbuster.rules.lines import Taken
 
 _REFUNDED = ORDER_STATES.index("refunded")
 
@@ -28,9 +29,15 @@ class FreeUnits:
     """The order whose move made the step, as its place in the table."""
 
     @classmethod
-    def of(cls, orders: Orders, sku: int, initial: int) -> FreeUnits:
-        """The steps of one item; at equal times units are given back before they are taken."""
-        mine = np.flatnonzero(orders.sku == sku)
+    def of(cls, orders: Orders, sku: int, initial: int, taken: Taken | None = None) -> FreeUnits:
+        """The steps of one item; at equal times units are given back before they are taken.
+
+        taken: the lines of the orders; else each is one of what it is called.
+        """
+        mine, quantity = np.flatnonzero(orders.sku == sku), orders.quantity[orders.sku == sku]
+        if taken is not None:
+            lines = taken.item == sku
+            mine, quantity = taken.order[lines], taken.units[lines]
         reserved, released, sold = (
             column[mine] for column in (orders.reserved_s, orders.released_s, orders.sold_s)
         )
@@ -47,12 +54,25 @@ class FreeUnits:
         )
         at_s = np.concatenate([moments[chosen] for moments, chosen, _ in moves])
         which = np.concatenate([mine[chosen] for _, chosen, _ in moves])
+        units = np.concatenate([quantity[chosen] for _, chosen, _ in moves])
         sign = np.concatenate(
             [np.full(int(chosen.sum()), way, dtype=np.int64) for _, chosen, way in moves]
         )
         order = np.lexsort((-sign, at_s))
-        moved = (sign * orders.quantity[which])[order]
+        moved = (sign * units)[order]
         return cls(initial, at_s[order], initial + np.cumsum(moved), which[order])
+
+    @classmethod
+    def of_sets(cls, lines: list[tuple[FreeUnits, int]]) -> FreeUnits:
+        """Whole sets that could be made of what is free: (units of an item, so many a set)."""
+        at_s = np.unique(np.concatenate([free.at_s for free, _ in lines]))
+        levels = [
+            np.append(free.initial, free.units)[np.searchsorted(free.at_s, at_s, "right")] // each
+            for free, each in lines
+        ]
+        initial = min(free.initial // each for free, each in lines)
+        sets: Integers = np.minimum.reduce(levels).astype(np.int64)
+        return cls(initial, at_s, sets, np.full(len(at_s), -1))
 
     def less(self, from_s: Floats, until_s: Floats, units: Integers) -> FreeUnits:
         """The steps if somebody held `units` within each of these intervals besides the orders."""

@@ -52,3 +52,4 @@ class Purpose(IntEnum):
     SERVICE = 61
     RELEASE_JITTER = 62
     REFUND_DELAY = 63
+    LINE_SERVICE = 64

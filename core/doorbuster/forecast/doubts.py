@@ -85,7 +85,7 @@ def _stock(
     scenario: Scenario, _timetable: Timetable, flow: Flow, _stations: Sequence[StationForecast]
 ) -> Iterator[Doubt]:
     for item in scenario.shop.items:
-        if item.stock == 0:
+        if item.stock == 0 and item.bundle is None:
             path = f"shop.items.{item.sku}.stock"
             yield Doubt("no-stock", path, f"{item.sku} has no stock: everybody finds it sold out")
     if all(item.sold_out_s is None for item in flow.items):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from doorbuster.plan import Timetable
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.crowd import Persona
 from doorbuster.scenario.distributions import mean_of
 from doorbuster.scenario.model import Scenario
@@ -197,11 +198,18 @@ class _Wanted(NamedTuple):
     weights: dict[str, float]
 
 
+def _sets_at_most(scenario: Scenario) -> list[int]:
+    """By item: its stock, or sets of a bundle if nobody buys its items otherwise."""
+    stock = [item.stock for item in scenario.shop.items]
+    lines = Lines.of(scenario.shop.items)
+    return [min(stock[item] // units for item, units in own) for own in lines]
+
+
 def _wanted_items(scenario: Scenario, visitors: Mapping[str, float]) -> list[_Wanted]:
     """The most wanted items, and the rest in one."""
     items = {
-        item.sku: _Wanted(item.sku, item.stock, item.per_account_limit, {})
-        for item in scenario.shop.items
+        item.sku: _Wanted(item.sku, units, item.per_account_limit, {})
+        for item, units in zip(scenario.shop.items, _sets_at_most(scenario), strict=True)
     }
     for name, persona in scenario.crowd.personas.items():
         wants = persona.wants or dict.fromkeys(items, 1.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from doorbuster.measures.columns import Floats, Integers, Rows, columns_of
+from doorbuster.measures.columns import Floats, Integers, columns_of
 from doorbuster.records.tables import CHARGES, ORDERS
 
 Texts = NDArray[np.object_]
@@ -51,9 +51,6 @@ class Charges(NamedTuple):
     refunded_s: Floats
 
 
-Books = TypeVar("Books", Orders, Charges)
-
-
 def orders_of(table: pa.Table, *, skus: Sequence[str]) -> Orders:
     """The table of orders. Raises: RecordsError for an unknown item or state."""
     return Orders(**columns_of(table, Orders._fields, {"sku": skus, "state": ORDER_STATES}))
@@ -62,12 +59,6 @@ def orders_of(table: pa.Table, *, skus: Sequence[str]) -> Orders:
 def charges_of(table: pa.Table) -> Charges:
     """The table of charges. Raises: RecordsError for an unknown state."""
     return Charges(**columns_of(table, Charges._fields, {"state": CHARGE_STATES}))
-
-
-def take_books(books: Books, rows: Rows) -> Books:
-    """As `take`."""
-    chosen: list[Any] = [column[rows] for column in books]
-    return type(books)(*chosen)
 
 
 NO_ORDERS = orders_of(ORDERS.empty_table(), skus=())

@@ -72,7 +72,7 @@ class Stock(NamedTuple):
     sold: Integers
 
 
-Columns = TypeVar("Columns", Visits, Requests, Stock)
+Columns = TypeVar("Columns", bound=tuple[Any, ...])
 
 
 Rows = Mask | slice
@@ -80,8 +80,9 @@ Rows = Mask | slice
 
 def take(columns: Columns, rows: Rows) -> Columns:
     """The entries where a mask is true, or those of a slice, which copies nothing."""
-    chosen: list[Any] = [column[rows] for column in columns]
-    return type(columns)(*chosen)
+    made: Any = type(columns)
+    taken: Columns = made(*(column[rows] for column in columns))
+    return taken
 
 
 def rows_by_replication(replication: Integers) -> Callable[[int], Rows]:

@@ -19,7 +19,6 @@ from doorbuster.measures.books import (
     Orders,
     charges_of,
     orders_of,
-    take_books,
 )
 from doorbuster.measures.columns import (
     RecordsError,
@@ -36,6 +35,7 @@ from doorbuster.measures.columns import (
 from doorbuster.measures.tally import SaleTally
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder, RunFolderError
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 
 
@@ -95,6 +95,11 @@ class RunRecords:
         """Units for sale at the opening, in the order of the scenario's items."""
         return tuple(item.stock for item in self.scenario.shop.items)
 
+    @cached_property
+    def lines(self) -> Lines:
+        """What one unit of each item takes from the shelf."""
+        return Lines.of(self.scenario.shop.items)
+
     def visits_in(self, replication: int) -> Visits:
         """The visits of one replication."""
         return take(self.visits, self._rows_of["visits"](replication))
@@ -109,11 +114,11 @@ class RunRecords:
 
     def orders_in(self, replication: int) -> Orders:
         """The orders of one replication."""
-        return take_books(self.orders, self._rows_of["orders"](replication))
+        return take(self.orders, self._rows_of["orders"](replication))
 
     def charges_in(self, replication: int) -> Charges:
         """The charges of one replication."""
-        return take_books(self.charges, self._rows_of["charges"](replication))
+        return take(self.charges, self._rows_of["charges"](replication))
 
     @cached_property
     def _rows_of(self) -> dict[str, Callable[[int], Rows]]:

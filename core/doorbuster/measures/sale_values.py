@@ -27,6 +27,7 @@ from doorbuster.measures.sales import (
     stock_shares,
     whole_sell_out_s,
 )
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 
 Unit = Literal["count", "fraction", "s", "cents"]
@@ -161,15 +162,20 @@ def _conversion(measure: SaleMeasure, sale: Sale) -> float:
 def _stock_share(measure: SaleMeasure, sale: Sale) -> float:
     names = sale.scenario.persona_names
     assert measure.of is not None
-    return float(stock_shares(_visits(measure, sale), len(names))[names.index(measure.of)])
+    shares = stock_shares(_visits(measure, sale), len(names), _lines(sale))
+    return float(shares[names.index(measure.of)])
+
+
+def _lines(sale: Sale) -> Lines:
+    return Lines.of(sale.scenario.shop.items)
 
 
 def _sell_out(measure: SaleMeasure, sale: Sale) -> float:
     stock_units = tuple(item.stock for item in sale.scenario.shop.items)
     if measure.of is None:
-        return whole_sell_out_s(sale.visits, stock_units)
+        return whole_sell_out_s(sale.visits, stock_units, _lines(sale))
     item = sale.scenario.skus.index(measure.of)
-    return sell_out_s(sale.visits, item, stock_units[item])
+    return sell_out_s(sale.visits, item, stock_units[item], _lines(sale))
 
 
 def _failed_requests(measure: SaleMeasure, sale: Sale) -> float:

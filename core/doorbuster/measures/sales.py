@@ -7,22 +7,30 @@ from typing import cast
 import numpy as np
 
 from doorbuster.measures.columns import Floats, Integers, Stock, Visits
+from doorbuster.rules.lines import Lines
 from doorbuster.vocabulary import Outcome
 
 
 def sold_units(visits: Visits, item_count: int) -> Integers:
-    """Units of paid orders by item, as visitors were told."""
-    return _units_by(visits.sku, visits, item_count)
+    """Units of paid orders by the item that was ordered, sets of bundles, as visitors were told."""
+    return _units_by(visits.sku, visits.quantity, visits, item_count)
 
 
-def units_by_persona(visits: Visits, persona_count: int) -> Integers:
-    """Units of paid orders by persona: who got the stock."""
-    return _units_by(visits.persona, visits, persona_count)
+def sold_stock_units(visits: Visits, lines: Lines) -> Integers:
+    """Units of paid orders by item of the shelf, those in bundles among them."""
+    return lines.on_the_shelf(sold_units(visits, len(lines.sizes)))
 
 
-def stock_shares(visits: Visits, persona_count: int) -> Floats:
+def units_by_persona(visits: Visits, persona_count: int, lines: Lines) -> Integers:
+    """Units of the shelf in paid orders by persona: who got the stock."""
+    return _units_by(
+        visits.persona, visits.quantity * lines.sizes[visits.sku], visits, persona_count
+    )
+
+
+def stock_shares(visits: Visits, persona_count: int, lines: Lines) -> Floats:
     """Share of the sold units by persona; NaN when nothing was sold."""
-    units = units_by_persona(visits, persona_count)
+    units = units_by_persona(visits, persona_count, lines)
     total = int(units.sum())
     return units / total if total else np.full(persona_count, np.nan)
 
@@ -33,21 +41,25 @@ def gmv_cents(visits: Visits) -> int:
     return int(visits.price_paid_cents[paid].sum())
 
 
-def sell_out_s(visits: Visits, item: int, stock_units: int) -> float:
+def sell_out_s(visits: Visits, item: int, stock_units: int, lines: Lines) -> float:
     """Time from the opening until the last unit of an item is paid; NaN if that never happens.
 
-    It is the moment at which the payment was confirmed to the visitor.
+    It is the moment at which the payment was confirmed to the visitor. Units in bundles count.
     """
-    mine = (visits.outcome == Outcome.SOLD) & (visits.sku == item)
-    paid_s, units = visits.paid_s[mine], visits.quantity[mine]
+    sold = np.flatnonzero(visits.outcome == Outcome.SOLD)
+    taken = lines.explode(visits.sku[sold], visits.quantity[sold])
+    mine = taken.item == item
+    paid_s, units = visits.paid_s[sold[taken.order[mine]]], taken.units[mine]
     order = np.argsort(paid_s, kind="stable")
     reached = np.flatnonzero(np.cumsum(units[order]) >= stock_units)
     return float(paid_s[order][reached[0]]) if len(reached) and stock_units else float("nan")
 
 
-def whole_sell_out_s(visits: Visits, stock_units: tuple[int, ...]) -> float:
+def whole_sell_out_s(visits: Visits, stock_units: tuple[int, ...], lines: Lines) -> float:
     """Time from the opening until the last unit of the last item is paid; NaN if never."""
-    times = [sell_out_s(visits, item, units) for item, units in enumerate(stock_units) if units]
+    times = [
+        sell_out_s(visits, item, units, lines) for item, units in enumerate(stock_units) if units
+    ]
     return max(times) if times and not np.isnan(times).any() else float("nan")
 
 
@@ -71,7 +83,7 @@ def goodput_per_s(visits: Visits, end_s: float, *, start_s: float = 0.0) -> floa
     return len(paid_s) / span_s if span_s > 0 else float("nan")
 
 
-def _units_by(codes: Integers, visits: Visits, count: int) -> Integers:
+def _units_by(codes: Integers, units: Integers, visits: Visits, count: int) -> Integers:
     paid = visits.outcome == Outcome.SOLD
-    weights = visits.quantity[paid].astype(np.float64)
+    weights = units[paid].astype(np.float64)
     return cast("Integers", np.bincount(codes[paid], weights, minlength=count).astype(np.int64))

@@ -18,6 +18,8 @@ class ItemAudit(BaseModel):
     orders_paid: int
     max_units_per_account: int
     """Highest number of units that one account holds or has bought; linked identities not seen."""
+    sets_sold: int = 0
+    """Of a bundle: sets in paid orders. Their units stand with its items; it has none itself."""
     lapsed_locks: int = 0
     """Reservations still locked although their time plus one sweep has passed."""
     orders_refunded: int = 0

@@ -39,7 +39,7 @@ def item_rows(sides: list[Side]) -> list[dict[str, Any]]:
     return [
         {
             "sku": sku,
-            "stock": count(side.records.stock_units[item]),
+            "stock": _stock(side.records, item),
             "side": side.label,
             "role": side.role,
             **_item(side.records, item),
@@ -49,6 +49,14 @@ def item_rows(sides: list[Side]) -> list[dict[str, Any]]:
     ]
 
 
+def _stock(records: RunRecords, item: int) -> str:
+    """Units at the opening, or what a bundle is made of."""
+    bundle = records.scenario.shop.items[item].bundle
+    if bundle is None:
+        return count(records.stock_units[item])
+    return " + ".join(f"{units} {sku}" for sku, units in sorted(bundle.items()))
+
+
 def _item(records: RunRecords, item: int) -> dict[str, str]:
     units, item_count = records.stock_units[item], len(records.scenario.skus)
     price = records.scenario.shop.items[item].price_cents
@@ -56,7 +64,7 @@ def _item(records: RunRecords, item: int) -> dict[str, str]:
         records, lambda r, n: float(sold_units(r.visits_in(n), item_count)[item])
     )
     gone = over_replications(records, lambda r, n: first_gone_s(r.stock_in(n), item))
-    paid = over_replications(records, lambda r, n: sell_out_s(r.visits_in(n), item, units))
+    paid = over_replications(records, lambda r, n: sell_out_s(r.visits_in(n), item, units, r.lines))
     return {
         "sold": text_of(sold, "count"),
         "gone": gone_text(gone),
@@ -78,7 +86,8 @@ def _buyer(side: Side, persona: int, persona_count: int) -> dict[str, Any]:
     visits = side.records.visits
     share = float((visits.persona == persona).sum() / max(len(visits.persona), 1))
     stock = over_replications(
-        side.records, lambda r, n: float(stock_shares(r.visits_in(n), persona_count)[persona])
+        side.records,
+        lambda r, n: float(stock_shares(r.visits_in(n), persona_count, r.lines)[persona]),
     )
     conversion = over_replications(side.records, lambda r, n: _conversion(r, n, persona))
     return {

@@ -18,7 +18,7 @@ from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.measures.sales import (
     gmv_cents,
-    sold_units,
+    sold_stock_units,
     stock_shares,
     whole_sell_out_s,
 )
@@ -114,17 +114,19 @@ def _reading_gap_s(records: RunRecords) -> float:
 
 
 def _paid_s(records: RunRecords, replication: int) -> float:
-    return whole_sell_out_s(records.visits_in(replication), records.stock_units)
+    return whole_sell_out_s(records.visits_in(replication), records.stock_units, records.lines)
 
 
 def _sold(records: RunRecords, replication: int) -> float:
-    return float(sold_units(records.visits_in(replication), len(records.scenario.skus)).sum())
+    return float(sold_stock_units(records.visits_in(replication), records.lines).sum())
 
 
 def _buyers(sides: list[Side]) -> Headline:
     records = sides[0].records
     names = records.scenario.persona_names
-    each = [stock_shares(records.visits_in(n), len(names)) for n in records.replications]
+    each = [
+        stock_shares(records.visits_in(n), len(names), records.lines) for n in records.replications
+    ]
     shares = [estimate(np.array([share[code] for share in each])) for code in range(len(names))]
     ranked = sorted(
         (code for code in range(len(names)) if len(shares[code].values)),

@@ -40,13 +40,12 @@ def sides_of(
     Raises: RunFolderError for a run without records.
     """
     runs = [_judged(run) for run in (primary, other) if run is not None]
-    worlds = {run.records.world for run in runs}
-    if len(runs) > len(worlds):
+    runs.sort(key=lambda run: run.records.world)
+    worlds = [run.records.world for run in runs]
+    if len(set(worlds)) < len(runs):
         labels = [("side.a", "live"), ("side.b", "sim")]
     else:
-        runs.sort(key=lambda run: run.records.world)
-        worlds_in_order = [run.records.world for run in runs]
-        labels = [(f"side.{w}", "live" if w == "live" else "sim") for w in worlds_in_order]
+        labels = [(f"side.{world}", "live" if world == "live" else "sim") for world in worlds]
     return [Side(r.records, r.verdict, *words) for r, words in zip(runs, labels, strict=True)]
 
 

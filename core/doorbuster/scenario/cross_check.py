@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from doorbuster.documents import Check, Place, allowed_names, suggestion
+from doorbuster.scenario.bundles import bundle_mistakes
 from doorbuster.scenario.crowd import Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
@@ -64,6 +65,7 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
     _one_way_to_be_broken(scenario, found)
     if shop.lock_point == "payment":
         _locks_at_payment(shop, found)
+    found.found.extend(bundle_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:
@@ -90,14 +92,18 @@ def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
         found.add(("shop", "lock_point"), what)
 
 
-def _refund(shop: Shop, refund: Refund, found: Contradictions) -> None:
-    """A sold order is one charge, and money that is kept wrongly is all that is broken."""
+def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:
     if shop.strategy in BROKEN_STRATEGIES:
         what = (
             f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
-            "own); leave refund out or choose another strategy"
+            f"own); leave the {part} out or choose another strategy"
         )
-        found.add(("shop", "refund"), what)
+        found.add(("shop", part), what)
+
+
+def _refund(shop: Shop, refund: Refund, found: Contradictions) -> None:
+    """A sold order is one charge, and money that is kept wrongly is all that is broken."""
+    _only_with_a_correct_strategy(shop, "refund", found)
     if shop.unanswered_charge in BROKEN_UNANSWERED_CHARGES:
         what = (
             f"needs unanswered_charge 'wait' (got {shop.unanswered_charge!r}, which may charge an "
@@ -128,12 +134,7 @@ def _coupon(shop: Shop, coupon: Coupon, found: Contradictions) -> None:
             "most; lower it or raise that price"
         )
         found.add(("shop", "coupon", "off"), what)
-    if shop.strategy in BROKEN_STRATEGIES:
-        what = (
-            f"needs a correct strategy (got {shop.strategy!r}, which is broken in a way of its "
-            "own); leave the coupon out or choose another strategy"
-        )
-        found.add(("shop", "coupon"), what)
+    _only_with_a_correct_strategy(shop, "coupon", found)
     if coupon.redeem not in BROKEN_REDEEMS:
         return
     for field, broken in (
@@ -355,6 +356,9 @@ def _objectives_and_shop(scenario: Scenario, found: Contradictions) -> None:
         sku = getattr(objective, "sku", None)
         if sku is not None:
             found.known(("objectives", index, "sku"), sku, scenario.skus, "sku")
+        if any(item.sku == sku and item.bundle is not None for item in scenario.shop.items):
+            what = f"a bundle has no stock that could sell (got {sku!r}); name one of its items"
+            found.add(("objectives", index, "sku"), what)
 
 
 def _check(run: Callable[[Scenario, Contradictions], None], *needs: str) -> Check[Scenario]:

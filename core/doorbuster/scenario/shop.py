@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part, Words
@@ -28,18 +35,51 @@ Price = Annotated[
 ]
 
 
+MAX_LINES = 16
+"""Components of a bundle at most. Names the draws of service times: part of the results."""
+Bundle = Annotated[
+    dict[Name, Annotated[int, Field(ge=1, le=1_000)]], Field(min_length=1, max_length=MAX_LINES)
+]
+
+
+def _stock_or_bundle(schema: dict[str, Any]) -> None:
+    """In the JSON Schema: at least one of the two is required."""
+    schema["required"].remove("stock")
+    schema["anyOf"] = [{"required": ["stock"]}, {"required": ["bundle"]}]
+
+
 class Item(Part):
-    """One stock-keeping unit of the sale."""
+    """What buyers order: something with a stock of its own, or a bundle of such things."""
+
+    model_config = ConfigDict(json_schema_extra=_stock_or_bundle)
 
     sku: Name
     """Its name in requests, records and reports."""
     stock: Annotated[int, Field(ge=0, le=1_000_000_000)]
-    """Units for sale at the opening."""
+    """Units for sale at the opening. A bundle has none of its own: leave it out there."""
+    bundle: Bundle | None = None
+    """Instead of a stock: what one set takes, units by sku of items that have a stock. An order of
+    a set has all of its units or none (docs/order-life.md). Default none. Not with strategy
+    `buckets` or a broken one."""
     price: Price
     """Price of one unit in the scenario's currency."""
     per_account_limit: Annotated[int, Field(ge=1, le=1_000)] = 1
     """Units that one account may hold and buy, locked units included. Default 1: campaign
-    documents set one per person for flash-sale items."""
+    documents set one per person for flash-sale items. It counts orders of this sku: units in
+    bundles count as sets, against the limit of the bundle alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bundle_has_no_stock(cls, value: object) -> object:
+        if not isinstance(value, dict) or value.get("bundle") is None:
+            return value
+        if value.get("stock"):
+            raise PydanticCustomError(
+                "stock_of_bundle",
+                "has a stock and a bundle; a bundle is made of other items' stock; "
+                "leave one of the two out",
+            )
+        return {**value, "stock": 0}
 
     @property
     def price_cents(self) -> int:

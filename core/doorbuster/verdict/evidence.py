@@ -16,7 +16,12 @@ from doorbuster.measures.quantiles import quantile
 from doorbuster.measures.refunds import refunds_of
 from doorbuster.measures.refunds import too_late as refunded_too_late
 from doorbuster.measures.run_records import RunRecords
-from doorbuster.measures.sales import sell_out_s, sold_units, stock_shares, whole_sell_out_s
+from doorbuster.measures.sales import (
+    sell_out_s,
+    sold_stock_units,
+    stock_shares,
+    whole_sell_out_s,
+)
 from doorbuster.measures.tally import Span
 from doorbuster.scenario.objectives import (
     Conversion,
@@ -134,11 +139,14 @@ def _tallied_values(
     records: RunRecords, objective: ValueObjective | SellOut, scope: Scope
 ) -> Floats:
     measure = measure_of(objective).within(*scope)
-    values = np.array([tally.value(measure, records.scenario) for tally in records.tallies])
     if isinstance(objective, UnitsSold):
-        stock = np.array(records.stock_units)[_items(records, objective)].sum()
-        return values / stock if stock else np.full(len(values), np.nan)
-    return values
+        mine = _items(records, objective)
+        span = Span(measure.start_s, measure.end_s)
+        ordered = [tally.visits_in(span).item_units for tally in records.tallies]
+        sold = np.array([records.lines.on_the_shelf(units)[mine].sum() for units in ordered])
+        stock = np.array(records.stock_units)[mine].sum()
+        return sold / stock if stock else np.full(len(sold), np.nan)
+    return np.array([tally.value(measure, records.scenario) for tally in records.tallies])
 
 
 def _arrived(visits: Visits, scope: Scope) -> Visits:
@@ -151,8 +159,9 @@ def _sale_value(records: RunRecords, objective: ValueObjective, visits: Visits) 
         chosen = objective.persona
         return conversion(visits, None if chosen is None else personas.index(chosen))
     if isinstance(objective, StockShare):
-        return float(stock_shares(visits, len(personas))[personas.index(objective.persona)])
-    units = sold_units(visits, len(records.scenario.skus))
+        shares = stock_shares(visits, len(personas), records.lines)
+        return float(shares[personas.index(objective.persona)])
+    units = sold_stock_units(visits, records.lines)
     stock = np.array(records.stock_units)
     mine = _items(records, objective)
     return float(units[mine].sum() / stock[mine].sum()) if stock[mine].sum() else float("nan")
@@ -175,6 +184,6 @@ def sold_out_at(records: RunRecords, objective: SellOut) -> Floats:
 def _sold_out_s(records: RunRecords, objective: SellOut, replication: int) -> float:
     visits = records.visits_in(replication)
     if objective.sku is None:
-        return whole_sell_out_s(visits, records.stock_units)
+        return whole_sell_out_s(visits, records.stock_units, records.lines)
     item = records.scenario.skus.index(objective.sku)
-    return sell_out_s(visits, item, records.stock_units[item])
+    return sell_out_s(visits, item, records.stock_units[item], records.lines)

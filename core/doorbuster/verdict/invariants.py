@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from doorbuster.measures.run_records import RunRecords
-from doorbuster.measures.sales import sold_units
+from doorbuster.measures.sales import sold_stock_units
 from doorbuster.records.audit import Audit, ItemAudit
 from doorbuster.report.numbers import count
 from doorbuster.verdict.checks import Check, Status, Unit
@@ -161,7 +161,7 @@ def _told_within_stock(records: RunRecords) -> Check:
     """Without the target's account: visitors were not sold more than there was."""
     offenders = []
     for replication in records.replications:
-        units = sold_units(records.visits_in(replication), len(records.scenario.skus))
+        units = sold_stock_units(records.visits_in(replication), records.lines)
         for sku, told, stock in zip(records.scenario.skus, units, records.stock_units, strict=True):
             if told > stock:
                 offenders.append(f"{sku}: {count(told)} / {count(stock)}")
@@ -180,10 +180,16 @@ def _captured_not_paid(audit: Audit) -> int | None:
 def _off_list_cents(records: RunRecords, audit: Audit) -> int | None:
     if audit.paid_cents is None:
         return None
-    prices = {item.sku: item.price_cents for item in records.scenario.shop.items}
-    listed = sum(
-        (item.sold_units - item.unreturned_units) * prices.get(item.sku, 0) for item in audit.items
-    )
+    found = {item.sku: item for item in audit.items}
+    audited = [found.get(sku) for sku in records.scenario.skus]
+    taken = [0 if i is None else i.sold_units - i.unreturned_units for i in audited]
+    sets = [0 if i is None else i.sets_sold for i in audited]
+    for item, told in zip(records.scenario.shop.items, audited, strict=True):
+        if item.bundle is not None and (told is None or (told.orders_paid and not told.sets_sold)):
+            return None  # The target does not tell how many units were sold in sets.
+    ordered = records.lines.ordered(np.array(taken, np.int64), np.array(sets, np.int64))
+    prices = [item.price_cents for item in records.scenario.shop.items]
+    listed: int = sum(u * price for u, price in zip(ordered.tolist(), prices, strict=True))
     return abs(audit.paid_cents + (audit.discount_cents or 0) - listed)
 
 

@@ -90,7 +90,7 @@ def _requests(records: RunRecords) -> Check:
 
 def _stock(records: RunRecords) -> Check:
     """The sale that was run had the stock of the scenario."""
-    planned = dict(zip(records.scenario.skus, records.stock_units, strict=True))
+    planned = {i.sku: i.stock for i in records.scenario.shop.items if i.bundle is None}
     wrong = [
         f"{sku} ({count(found.get(sku, math.nan))} / {count(units)})"
         for found in ({item.sku: item.initial_units for item in a.items} for a in records.audits)

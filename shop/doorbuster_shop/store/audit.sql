@@ -52,6 +52,7 @@ SELECT items.sku,
        coalesce(counted.paid_units + counted.unreturned_units, 0),
        coalesce(counted.orders_paid, 0),
        coalesce(most_held.units, 0),
+       0,  -- sets of bundles, which are not sold here
        coalesce(overdue.locks, 0),
        coalesce(counted.orders_refunded, 0),
        coalesce(counted.unreturned_units, 0)

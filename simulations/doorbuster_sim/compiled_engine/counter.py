@@ -6,6 +6,7 @@ from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.accounts import held_units
+from doorbuster_sim.compiled_engine.bundles import count, counted, level, version
 from doorbuster_sim.compiled_engine.coupons import look_at_coupon
 from doorbuster_sim.compiled_engine.layout import Record
 from doorbuster_sim.compiled_engine.places import item_at, request_at, visit_at
@@ -37,12 +38,12 @@ def look(model: Record, world: Record, request: int, is_known: bool) -> int:
     if not model["looks_before"]:
         return GOES_ON
     if model["strategy"] == CHECK_THEN_WRITE:
-        entry["seen"] = stock["available"]
-    elif _is_let_in(model, stock, units):
+        entry["seen"] = level(world, buyer["item"])
+    elif _is_let_in(model, world, buyer["item"], units):
         if model["strategy"] == OPTIMISTIC:
-            entry["seen"] = stock["version"]
+            entry["seen"] = version(world, buyer["item"])
         else:
-            stock["counter"] -= units
+            count(world, buyer["item"], -units)
             entry["seen"] = units
     elif not is_known:
         if world["now_ns"] < 0:
@@ -53,11 +54,11 @@ def look(model: Record, world: Record, request: int, is_known: bool) -> int:
 
 
 @inlined
-def _is_let_in(model: Record, stock: Record, units: int) -> bool:
+def _is_let_in(model: Record, world: Record, item: int, units: int) -> bool:
     """Whether there is enough: by the look at the row, or at the counter."""
     if model["strategy"] == OPTIMISTIC:
-        return optimistic.has_enough(stock["available"], units)
-    return prededuct.is_let_in(stock["counter"], units)
+        return optimistic.has_enough(level(world, item), units)
+    return prededuct.is_let_in(counted(world, item), units)
 
 
 @compilable
@@ -66,8 +67,8 @@ def is_in_vain(model: Record, world: Record, request: int, is_known: bool) -> bo
     if model["strategy"] != OPTIMISTIC or is_known:
         return False
     entry = request_at(world, request)
-    version = item_at(world, visit_at(world, entry["visit"])["item"])["version"]
-    return optimistic.is_overtaken(entry["seen"], version)
+    now = version(world, visit_at(world, entry["visit"])["item"])
+    return optimistic.is_overtaken(entry["seen"], now)
 
 
 @compilable
@@ -89,9 +90,9 @@ def know_again(model: Record, world: Record, request: int) -> None:
 
 @compilable
 def return_units(world: Record, request: int, units: int) -> None:
-    """Give units back to the counter of the item."""
+    """Give units back to the counter of the item, or of the lines of its bundle."""
     buyer = visit_at(world, request_at(world, request)["visit"])
-    item_at(world, buyer["item"])["counter"] += units
+    count(world, buyer["item"], units)
 
 
 @compilable

@@ -28,7 +28,12 @@ class Memory:
     """Owns the arrays of a sale; `record` holds their addresses, for compiled functions."""
 
     def __init__(
-        self, items: Records, buckets: Array, pools: Records, timeouts_ns: list[int]
+        self,
+        items: Records,
+        order_lines: Records,
+        buckets: Array,
+        pools: Records,
+        timeouts_ns: list[int],
     ) -> None:
         self._record = np.zeros(1, WORLD)
         self._arrays: dict[str, Array] = {}
@@ -39,6 +44,7 @@ class Memory:
             self._put(name, np.zeros(RECORDS_AT_FIRST, ARRAYS[name]))
         self._put("attempts", np.zeros(RECORDS_AT_FIRST * len(Action), ARRAYS["attempts"]))
         self._put("items", items)
+        self._put("order_lines", order_lines)
         self._put("buckets", buckets)
         self._put("pools", pools)
         self._put("lines", lines)

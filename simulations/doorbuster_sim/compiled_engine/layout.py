@@ -45,13 +45,13 @@ VISIT = _records(
 REQUEST = _records(
     i8="visitor service_ns way_back_ns seen coupon_seen begun_ns",
     i4="next visit number action channel logical_attempt reserving_attempt passage pool reply "
-    "awaits_payment repeats place is_in_vain",
+    "awaits_payment repeats place is_in_vain line",
 )
 """A request on its way to the shop, in it, or on its way back. `next`: behind it in a queue.
 
 seen: what its look tells the stock decision, or the units that it took from the counter.
 coupon_seen: what it tells about the coupon. place: OUTSIDE, WAITS or IS_SERVED; begun_ns: since
-when it is served; is_in_vain: for no time.
+when it is served; is_in_vain: for no time. line: of a bundle, where each item has a pool.
 """
 OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""
@@ -87,8 +87,11 @@ POOL = _records(
 """The servers of a station, or of a station and an item, with their queue."""
 ITEM = _records(
     i8="initial limit price_cents available locked sold orders max_own_units unpaid_locks "
+    "sets_sold first_line line_count "
     "counter version is_flagged refunds unreturned"
 )
+ORDER_LINE = _records(i8="item units")
+"""What one set of a bundle takes of one item. `line_count` of an item is 0 where it is none."""
 EVENT = _records(i8="time_ns order", i4="payload next")
 """Something that will happen. `payload`: the visit, request or payment that it happens to."""
 LANE = _records(i8="first count")
@@ -123,6 +126,7 @@ ARRAYS = {
     "payments": PAYMENT,
     "pools": POOL,
     "items": ITEM,
+    "order_lines": ORDER_LINE,
     "buckets": np.dtype(np.int64),
     "events": EVENT,
     "near": EVENT,

@@ -7,6 +7,15 @@ from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.books import ORDER_STATES
 from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
+from doorbuster_sim.compiled_engine.bundles import (
+    count,
+    counted,
+    keep_away,
+    level,
+    move,
+    note_orders,
+    version,
+)
 from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.coupons import (
     give_coupon_back,
@@ -58,20 +67,6 @@ _EXPIRED, _ERROR = int(Reply.EXPIRED), int(Reply.ERROR)
 
 
 @compilable
-def _move(world: Record, item: int, available: int, locked: int, sold: int) -> None:
-    """Change the three counts of an item; whether they still add up is noted, not raised."""
-    stock = item_at(world, item)
-    stock["available"] += available
-    stock["locked"] += locked
-    stock["sold"] += sold
-    stock["version"] += 1
-    total = stock["available"] + stock["locked"] + stock["sold"]
-    lowest = min(stock["available"], stock["locked"], stock["sold"])
-    if (total != stock["initial"] or lowest < 0) and world["is_guarded"]:
-        world["is_broken"] = 1
-
-
-@compilable
 def find_reservation(world: Record, visit: int, attempt: int) -> int:
     """The reservation that a logical attempt of a visit has made, or NOBODY."""
     reservation = visit_at(world, visit)["reservation"]
@@ -113,12 +108,12 @@ def reserve(
         return _LIMITED
     bucket = 0
     if model["locks_at_payment"]:
-        if stock["available"] < units:
+        if level(world, buyer["item"]) < units:
             return _SOLD_OUT
     elif model["strategy"] == CONDITIONAL_UPDATE:
-        if stock["available"] < units:
+        if level(world, buyer["item"]) < units:
             return _SOLD_OUT
-        _move(world, buyer["item"], -units, units, 0)
+        move(world, buyer["item"], -units, units, 0)
     else:
         bucket = _take(model, world, visit, seen)
         if bucket < 0:
@@ -162,24 +157,24 @@ def _take(model: Record, world: Record, visit: int, seen: int) -> int:
     strategy, buyer = model["strategy"], visit_at(world, visit)
     units, item = buyer["quantity"], buyer["item"]
     stock = item_at(world, item)
-    level = stock["available"]
+    shelf = level(world, item)
     if strategy == CHECK_THEN_WRITE:
         if not check_then_write.has_enough(seen, units):
             return _TOO_FEW
-        _move(world, item, check_then_write.written_level(seen, units) - level, units, 0)
+        move(world, item, check_then_write.written_level(seen, units) - shelf, units, 0)
         return 0
     if strategy in (BUCKETS, SCATTERED_BUCKETS):
         return _take_from_bucket(model, world, visit)
-    if strategy == OPTIMISTIC and optimistic.is_overtaken(seen, stock["version"]):
+    if strategy == OPTIMISTIC and optimistic.is_overtaken(seen, version(world, item)):
         return _AGAIN
     if strategy == STUCK_SOLD_OUT and not stuck_sold_out.has_enough(
-        stock["is_flagged"], level, units
+        stock["is_flagged"], shelf, units
     ):
         stock["is_flagged"] = 1
         return _TOO_FEW
-    if not conditional_update.has_enough(level, units):
+    if not conditional_update.has_enough(shelf, units):
         return _TOO_FEW
-    _move(world, item, -units, units, 0)
+    move(world, item, -units, units, 0)
     return 0
 
 
@@ -195,7 +190,7 @@ def _take_from_bucket(model: Record, world: Record, visit: int) -> int:
     if bucket == buckets.NO_BUCKET:
         return _TOO_FEW
     levels[bucket] -= units
-    _move(world, buyer["item"], -units, units, 0)
+    move(world, buyer["item"], -units, units, 0)
     return bucket
 
 
@@ -222,14 +217,16 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
 def _lock_units(model: Record, world: Record, reservation: int) -> bool:
     """Take the units of an order that holds none, if there are enough."""
     entry = reservation_at(world, reservation)
-    units, stock, bucket = entry["units"], item_at(world, entry["item"]), 0
+    units, bucket = entry["units"], 0
     if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
         bucket = _take_from_bucket(model, world, entry["visit"])
-    elif conditional_update.has_enough(stock["available"], units):
-        _move(world, entry["item"], -units, units, 0)
+    elif conditional_update.has_enough(level(world, entry["item"]), units):
+        move(world, entry["item"], -units, units, 0)
         # The database decides; the counter, which the next sweep puts right, follows.
-        if model["strategy"] == PREDEDUCT and prededuct.is_let_in(stock["counter"], units):
-            stock["counter"] -= units
+        if model["strategy"] == PREDEDUCT and prededuct.is_let_in(
+            counted(world, entry["item"]), units
+        ):
+            count(world, entry["item"], -units)
     else:
         bucket = _TOO_FEW
     if bucket < 0:
@@ -256,7 +253,7 @@ def unlock_unpaid(model: Record, world: Record, reservation: int) -> None:
     if not model["locks_at_payment"]:
         return
     entry = reservation_at(world, reservation)
-    _move(world, entry["item"], entry["units"], -entry["units"], 0)
+    move(world, entry["item"], entry["units"], -entry["units"], 0)
     _put_on_shelf(model, world, reservation)
     entry["state"] = OPEN
 
@@ -270,16 +267,15 @@ def settle(model: Record, world: Record, reservation: int) -> bool:
             world["is_broken"] = 1
         if not _lock_again(model, world, reservation):
             return False
-    stock = item_at(world, entry["item"])
     if entry["state"] == LOCKED:
-        _move(world, entry["item"], 0, -entry["units"], entry["units"])
+        move(world, entry["item"], 0, -entry["units"], entry["units"])
     else:
         # Nobody takes the units from the shelf, to which the sweep has returned them.
-        _move(world, entry["item"], 0, 0, entry["units"])
+        move(world, entry["item"], 0, 0, entry["units"])
         change_holding(world, entry["visit"], entry["units"])
     entry["state"] = PAID
     entry["sold_ns"] = world["now_ns"]
-    stock["orders"] += 1
+    note_orders(world, entry["item"], 1, entry["units"])
     world["discount_cents"] += entry["discount_cents"]
     keep_money(world, reservation)
     return True
@@ -327,14 +323,14 @@ def take_back(model: Record, world: Record, reservation: int) -> None:
     """A paid order is refunded: what was not sent is for sale again."""
     entry = reservation_at(world, reservation)
     stock, units = item_at(world, entry["item"]), entry["units"]
-    stock["orders"] -= 1
+    note_orders(world, entry["item"], -1, -units)
     stock["refunds"] += 1
     world["discount_cents"] -= entry["discount_cents"]
     entry["refund_asked_ns"] = world["now_ns"]
     if not model["refund_returns"]:
-        stock["unreturned"] += units
+        keep_away(world, entry["item"], units)
         return
-    _move(world, entry["item"], units, 0, -units)
+    move(world, entry["item"], units, 0, -units)
     change_holding(world, entry["visit"], -units)
     entry["returned_ns"] = world["now_ns"]
     _put_on_shelf(model, world, reservation)
@@ -347,7 +343,7 @@ def _put_on_shelf(model: Record, world: Record, reservation: int) -> None:
     if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
         buckets_of(world, entry["item"])[entry["bucket"]] += entry["units"]
     elif model["strategy"] == PREDEDUCT:
-        item_at(world, entry["item"])["counter"] += entry["units"]
+        count(world, entry["item"], entry["units"])
 
 
 @compilable
@@ -356,11 +352,11 @@ def _give_back(model: Record, world: Record, reservation: int) -> None:
     entry = reservation_at(world, reservation)
     units, holds_units = entry["units"], entry["state"] != OPEN
     if entry["state"] == PAID:
-        _move(world, entry["item"], units, 0, -units)
-        item_at(world, entry["item"])["orders"] -= 1
+        move(world, entry["item"], units, 0, -units)
+        note_orders(world, entry["item"], -1, -units)
         world["captured_late_count"] += entry["captures"]
     elif holds_units:
-        _move(world, entry["item"], units, -units, 0)
+        move(world, entry["item"], units, -units, 0)
     entry["state"] = RELEASED
     entry["released_ns"] = world["now_ns"]
     change_holding(world, entry["visit"], -entry["units"])

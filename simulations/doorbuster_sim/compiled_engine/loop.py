@@ -269,9 +269,11 @@ def sweep_after(model: Record, now_ns: int) -> int:
 
 @compilable
 def read_stock(world: Record) -> None:
-    """Note the three counts of every item."""
+    """Note the three counts of every item that has a stock."""
     for item in range(world["items_room"]):
         stock, row = item_at(world, item), stock_row_at(world, world["stock_row_count"])
+        if stock["line_count"]:
+            continue  # A bundle has no stock.
         row["at_ns"] = world["now_ns"]
         row["available"] = stock["available"]
         row["locked"] = stock["locked"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from doorbuster.behaviour import behaviour_of
 from doorbuster.compiling import plain
 from doorbuster.provider import provider_of
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.distributions import Constant, DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.refunds import PAYOUTS, Refund
@@ -21,6 +22,7 @@ from doorbuster_sim.compiled_engine.layout import (
     ITEM,
     MODEL,
     NOBODY,
+    ORDER_LINE,
     PASSAGE,
     POOL,
     STEP,
@@ -157,10 +159,22 @@ def pools_of(scenario: Scenario) -> Records:
 def items_of(scenario: Scenario) -> Records:
     """All items with their stock available."""
     items = np.zeros(len(scenario.shop.items), ITEM)
-    for record, item in zip(items, scenario.shop.items, strict=True):
+    lines = Lines.of(scenario.shop.items)
+    for number, item in enumerate(scenario.shop.items):
+        record = items[number]
         record["initial"] = record["available"] = record["counter"] = item.stock
         record["limit"], record["price_cents"] = item.per_account_limit, item.price_cents
+        if item.bundle is not None:
+            record["first_line"], record["line_count"] = lines.first[number], len(item.bundle)
     return items
+
+
+def order_lines_of(scenario: Scenario) -> Records:
+    """The lines of all items, as `Lines` has them."""
+    lines = Lines.of(scenario.shop.items)
+    rows = np.zeros(len(lines.item), ORDER_LINE)
+    rows["item"], rows["units"] = lines.item, lines.units
+    return rows
 
 
 def buckets_of(scenario: Scenario) -> NDArray[np.int64]:

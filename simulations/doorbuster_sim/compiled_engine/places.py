@@ -22,6 +22,7 @@ from doorbuster_sim.compiled_engine.layout import (
     EVENT,
     ITEM,
     LANE,
+    ORDER_LINE,
     ORDER_ROW,
     PASSAGE,
     PAYMENT,
@@ -91,6 +92,12 @@ def pool_at(world: Record, pool: int) -> Record:
 def item_at(world: Record, item: int) -> Record:
     """An item."""
     return carray(_pointer(world["items"]), (_LONG,), ITEM)[item]
+
+
+@inlined
+def order_line_at(world: Record, line: int) -> Record:
+    """A line of a bundle."""
+    return carray(_pointer(world["order_lines"]), (_LONG,), ORDER_LINE)[line]
 
 
 @inlined

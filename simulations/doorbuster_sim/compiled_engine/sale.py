@@ -11,6 +11,7 @@ import numpy as np
 from doorbuster.compiling import plain
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.audit import Audit, ItemAudit
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.shop import EXTENDING
 from doorbuster_sim import clock
@@ -24,6 +25,7 @@ from doorbuster_sim.compiled_engine.model import (
     ModelMemory,
     buckets_of,
     items_of,
+    order_lines_of,
     pool_range,
     pools_of,
     timeouts_of,
@@ -79,7 +81,11 @@ class CompiledSale:
         self._changes = faults.changes[::-1]
         self._model = ModelMemory(scenario, faults, seed, system_seed)
         self._memory = Memory(
-            items_of(scenario), buckets_of(scenario), pools_of(scenario), timeouts_of(scenario)
+            items_of(scenario),
+            order_lines_of(scenario),
+            buckets_of(scenario),
+            pools_of(scenario),
+            timeouts_of(scenario),
         )
         self._world["is_guarded"] = code_of(scenario.shop.strategy) not in LEAKS
         self._world["closes_charges"] = scenario.shop.late_payment == "query_before_cancel"
@@ -198,7 +204,9 @@ class CompiledSale:
         if len(accounts):
             np.maximum.at(held, plain(item_of_key)(accounts["key"]), accounts["units"])
         coupon = self._scenario.shop.coupon
-        list_cents = int(((items["sold"] - items["unreturned"]) * items["price_cents"]).sum())
+        lines = Lines.of(self._scenario.shop.items)
+        ordered = lines.ordered(items["sold"] - items["unreturned"], items["sets_sold"])
+        list_cents = int((ordered * items["price_cents"]).sum())
         refund = self._scenario.shop.refund
         return Audit(
             items=[
@@ -209,6 +217,7 @@ class CompiledSale:
                     locked_units=item["locked"],
                     sold_units=item["sold"],
                     orders_paid=item["orders"],
+                    sets_sold=item["sets_sold"],
                     max_units_per_account=most,
                     lapsed_locks=item["unpaid_locks"],
                     orders_refunded=item["refunds"],

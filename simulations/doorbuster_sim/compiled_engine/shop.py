@@ -6,8 +6,10 @@ from doorbuster.compiling import compilable, inlined
 from doorbuster.draws import Purpose, sample_named
 from doorbuster.provider import CHARGED_AGAIN, provider_answer
 from doorbuster.scenario.service import MAX_PASSAGES
+from doorbuster.scenario.shop import MAX_LINES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.clock import to_ns
+from doorbuster_sim.compiled_engine.bundles import level
 from doorbuster_sim.compiled_engine.calendar import TO_VISITOR, push, push_lane
 from doorbuster_sim.compiled_engine.counter import GOES_ON, is_in_vain, know_again, look, refuse
 from doorbuster_sim.compiled_engine.keeping import release, take_payment
@@ -27,6 +29,7 @@ from doorbuster_sim.compiled_engine.ledger import (
 )
 from doorbuster_sim.compiled_engine.places import (
     item_at,
+    order_line_at,
     passage_at,
     payment_at,
     pool_at,
@@ -44,7 +47,7 @@ from doorbuster_sim.faults import extra_work, put_off, work_ends
 from doorbuster_sim.late_payment import FORGET
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 
-_SERVICE = int(Purpose.SERVICE)
+_SERVICE, _LINE_SERVICE = int(Purpose.SERVICE), int(Purpose.LINE_SERVICE)
 _SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
 _PAYMENT_TIMEOUT, _REACH_VISITOR = int(Rank.PAYMENT_TIMEOUT), int(Rank.REACH_VISITOR)
 _BROWSE, _RESERVE, _PAY = int(Action.BROWSE), int(Action.RESERVE), int(Action.PAY)
@@ -133,23 +136,32 @@ def reach_shop(model: Record, world: Record, request: int) -> None:
 
 @compilable
 def enter_station(model: Record, world: Record, request: int) -> None:
-    """A request joins the next station of its step: served at once, in the queue, or refused."""
+    """A request joins the next station of its step: served at once, in the queue, or refused.
+
+    Where it has a pool for each item, a bundle joins those of its items, in key order.
+    """
     entry = request_at(world, request)
     step = step_at(model, entry["action"])
     passage = passage_at(model, step["first_passage"] + entry["passage"])
-    if entry["passage"] == step["look_passage"] and not _looks(model, world, request):
+    is_look = entry["passage"] == step["look_passage"] and entry["line"] == 0
+    if is_look and not _looks(model, world, request):
         return
+    purpose = _SERVICE
     attempt = entry["number"] * MAX_PASSAGES + entry["passage"]
+    item = visit_at(world, entry["visit"])["item"]
+    if passage["per_item"] and item_at(world, item)["line_count"]:
+        if entry["line"] > 0:
+            purpose, attempt = _LINE_SERVICE, attempt * MAX_LINES + entry["line"]
+        item = order_line_at(world, item_at(world, item)["first_line"] + entry["line"])["item"]
     service_s = sample_named(
         times_of(model),
         passage["time_row"],
         model["system_seed"],
         entry["visitor"],
-        _SERVICE,
+        purpose,
         attempt,
     )
     entry["service_ns"] = to_ns(service_s)
-    item = visit_at(world, entry["visit"])["item"]
     entry["pool"] = passage["first_pool"] + item * passage["per_item"]
     pool = pool_at(world, entry["pool"])
     waiting = pool["present"] - pool["servers"]
@@ -192,13 +204,28 @@ def leave_station(model: Record, world: Record, request: int) -> None:
     entry = request_at(world, request)
     pool_at(world, entry["pool"])["present"] -= 1
     following = _take_first(world, entry["pool"])
-    entry["passage"] += 1
+    if _has_another_line(model, world, request):
+        entry["line"] += 1
+    else:
+        entry["line"] = 0
+        entry["passage"] += 1
     if entry["passage"] < step_at(model, entry["action"])["passage_count"]:
         enter_station(model, world, request)
     else:
         _decide(model, world, request)
     if following != NOBODY:
         start_service(model, world, following)
+
+
+@inlined
+def _has_another_line(model: Record, world: Record, request: int) -> bool:
+    """Whether a bundle has not passed the pools of all its items at a station that has them."""
+    entry = request_at(world, request)
+    first = step_at(model, entry["action"])["first_passage"]
+    if not passage_at(model, first + entry["passage"])["per_item"]:
+        return False
+    count = item_at(world, visit_at(world, entry["visit"])["item"])["line_count"]
+    return entry["line"] + 1 < count
 
 
 @inlined
@@ -245,7 +272,7 @@ def _decide(model: Record, world: Record, request: int) -> None:
 def _show(world: Record, visit: int) -> int:
     if world["now_ns"] < 0:
         return _NOT_OPEN
-    return _OK if item_at(world, visit_at(world, visit)["item"])["available"] > 0 else _SOLD_OUT
+    return _OK if level(world, visit_at(world, visit)["item"]) > 0 else _SOLD_OUT
 
 
 @compilable

@@ -135,6 +135,7 @@ def send(model: Record, world: Record, visit: int) -> None:
         buyer["refusal_count"] if buyer["action"] == _RESERVE else buyer["decline_count"]
     )
     entry["passage"] = 0
+    entry["line"] = 0
     entry["awaits_payment"] = 0
     entry["seen"] = 0
     entry["repeats"] = 0

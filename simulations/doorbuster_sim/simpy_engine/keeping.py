@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from doorbuster.compiling import plain
 from doorbuster.scenario.shop import Strategy
+from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.strategies import (
     buckets,
     check_then_write,
@@ -17,7 +18,7 @@ from doorbuster_sim.strategies import (
 )
 
 if TYPE_CHECKING:
-    from doorbuster_sim.simpy_engine.ledger import ItemStock, Reservation
+    from doorbuster_sim.simpy_engine.ledger import ItemStock, Reservation, Stock
 
 TOO_FEW, OVERTAKEN = -1, -2
 """Instead of the bucket that units came from."""
@@ -26,39 +27,39 @@ TOO_FEW, OVERTAKEN = -1, -2
 class ConditionalUpdate:
     """Looks at nothing before, takes what is there."""
 
-    def look(self, stock: ItemStock, units: int) -> int | None:
+    def look(self, stock: Stock, units: int) -> int | None:
         """What the decision needs of an earlier look; None for a wish that is not let in."""
         del stock, units
         return 0
 
-    def is_in_vain(self, stock: ItemStock, seen: int) -> bool:
+    def is_in_vain(self, stock: Stock, seen: int) -> bool:
         """Whether a wish that gets its server now cannot be fulfilled by what it has seen."""
         del stock, seen
         return False
 
-    def refuse(self, stock: ItemStock, seen: int) -> None:
+    def refuse(self, stock: Stock, seen: int) -> None:
         """A wish that had looked is refused."""
 
-    def know_again(self, stock: ItemStock, seen: int) -> None:
+    def know_again(self, stock: Stock, seen: int) -> None:
         """A wish that had looked was fulfilled by an earlier request."""
 
-    def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
+    def take(self, stock: Stock, account: int, units: int, seen: int) -> int:
         """Move units to locked: the bucket they came from, or TOO_FEW or OVERTAKEN."""
         del account, seen
         return self._take_if_enough(stock, units)
 
-    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+    def take_again(self, stock: Stock, account: int, units: int) -> int:
         """Move units of a released order to locked, for which money has come: likewise."""
         del account
         return self._take_if_enough(stock, units)
 
-    def _take_if_enough(self, stock: ItemStock, units: int) -> int:
+    def _take_if_enough(self, stock: Stock, units: int) -> int:
         if not plain(conditional_update.has_enough)(stock.available, units):
             return TOO_FEW
         stock.move(available=-units, locked=units)
         return 0
 
-    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+    def give_back(self, stock: Stock, order: Reservation) -> None:
         """Units of an order are back on the shelf."""
 
     def end_sweep(self, items: list[ItemStock]) -> None:
@@ -68,12 +69,12 @@ class ConditionalUpdate:
 class CheckThenWrite(ConditionalUpdate):
     """Writes back the level that it saw."""
 
-    def look(self, stock: ItemStock, units: int) -> int | None:
+    def look(self, stock: Stock, units: int) -> int | None:
         """The level."""
         del units
         return stock.available
 
-    def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
+    def take(self, stock: Stock, account: int, units: int, seen: int) -> int:
         """Believe the look."""
         del account
         if not plain(check_then_write.has_enough)(seen, units):
@@ -86,15 +87,15 @@ class CheckThenWrite(ConditionalUpdate):
 class Optimistic(ConditionalUpdate):
     """Writes only if nobody has written since the look."""
 
-    def look(self, stock: ItemStock, units: int) -> int | None:
+    def look(self, stock: Stock, units: int) -> int | None:
         """The version; no wish for more than there is."""
         return stock.version if plain(optimistic.has_enough)(stock.available, units) else None
 
-    def is_in_vain(self, stock: ItemStock, seen: int) -> bool:
+    def is_in_vain(self, stock: Stock, seen: int) -> bool:
         """Compare the versions before the write."""
         return plain(optimistic.is_overtaken)(seen, stock.version)
 
-    def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
+    def take(self, stock: Stock, account: int, units: int, seen: int) -> int:
         """Compare the versions."""
         if plain(optimistic.is_overtaken)(seen, stock.version):
             return OVERTAKEN
@@ -104,30 +105,30 @@ class Optimistic(ConditionalUpdate):
 class Prededuct(ConditionalUpdate):
     """A counter in front of the last station."""
 
-    def look(self, stock: ItemStock, units: int) -> int | None:
+    def look(self, stock: Stock, units: int) -> int | None:
         """Take the units from the counter."""
         if not plain(prededuct.is_let_in)(stock.counter, units):
             return None
-        stock.counter -= units
+        stock.count(-units)
         return units
 
-    def refuse(self, stock: ItemStock, seen: int) -> None:
+    def refuse(self, stock: Stock, seen: int) -> None:
         """Give them back."""
-        stock.counter += plain(prededuct.given_back)(seen)
+        stock.count(plain(prededuct.given_back)(seen))
 
-    def know_again(self, stock: ItemStock, seen: int) -> None:
+    def know_again(self, stock: Stock, seen: int) -> None:
         """Give them back: the earlier request has taken its own."""
-        stock.counter += seen
+        stock.count(seen)
 
-    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+    def give_back(self, stock: Stock, order: Reservation) -> None:
         """They can be taken at the counter again."""
-        stock.counter += order.units
+        stock.count(order.units)
 
-    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+    def take_again(self, stock: Stock, account: int, units: int) -> int:
         """The database decides; the counter, which the next sweep puts right, follows."""
         bucket = super().take_again(stock, account, units)
         if bucket >= 0 and plain(prededuct.is_let_in)(stock.counter, units):
-            stock.counter -= units
+            stock.count(-units)
         return bucket
 
     def end_sweep(self, items: list[ItemStock]) -> None:
@@ -139,11 +140,11 @@ class Prededuct(ConditionalUpdate):
 class PredeductWithoutReturn(Prededuct):
     """The counter only goes down."""
 
-    def refuse(self, stock: ItemStock, seen: int) -> None:
+    def refuse(self, stock: Stock, seen: int) -> None:
         """Keep them."""
-        stock.counter += plain(prededuct_without_return.given_back)(seen)
+        stock.count(plain(prededuct_without_return.given_back)(seen))
 
-    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+    def give_back(self, stock: Stock, order: Reservation) -> None:
         """The counter does not hear of it."""
 
     def end_sweep(self, items: list[ItemStock]) -> None:
@@ -158,13 +159,14 @@ class Buckets(ConditionalUpdate):
 
     gathers = True
 
-    def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
+    def take(self, stock: Stock, account: int, units: int, seen: int) -> int:
         """Look around from one's own bucket on."""
         del seen
         return self.take_again(stock, account, units)
 
-    def take_again(self, stock: ItemStock, account: int, units: int) -> int:
+    def take_again(self, stock: Stock, account: int, units: int) -> int:
         """Likewise."""
+        assert not isinstance(stock, BundleStock)
         own = plain(buckets.own_bucket)(account)
         bucket = plain(buckets.bucket_with)(stock.buckets, own, units)
         if bucket == buckets.NO_BUCKET and self.gathers:
@@ -175,8 +177,9 @@ class Buckets(ConditionalUpdate):
         stock.move(available=-units, locked=units)
         return bucket
 
-    def give_back(self, stock: ItemStock, order: Reservation) -> None:
+    def give_back(self, stock: Stock, order: Reservation) -> None:
         """To the bucket that they came from."""
+        assert not isinstance(stock, BundleStock)
         stock.buckets[order.bucket] += order.units
         assert sum(stock.buckets) == stock.available
 
@@ -190,8 +193,9 @@ class ScatteredBuckets(Buckets):
 class StuckSoldOut(ConditionalUpdate):
     """A flag that nobody takes down."""
 
-    def take(self, stock: ItemStock, account: int, units: int, seen: int) -> int:
+    def take(self, stock: Stock, account: int, units: int, seen: int) -> int:
         """Ask the flag first."""
+        assert not isinstance(stock, BundleStock)
         has_enough = plain(stuck_sold_out.has_enough)
         if not has_enough(int(stock.is_flagged), stock.available, units):
             stock.is_flagged = True

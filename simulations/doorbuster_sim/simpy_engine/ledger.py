@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
+from doorbuster.rules.lines import Lines
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.scenario.shop import EXTENDING, Coupon, LatePayment, LockPoint, Strategy
+from doorbuster.scenario.shop import EXTENDING, Coupon, Item, LatePayment, LockPoint, Strategy
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, TOO_FEW, keeping_of
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
@@ -126,13 +129,47 @@ class ItemStock:
             assert self.available + self.locked + self.sold == self.initial
             assert min(self.available, self.locked, self.sold) >= 0
 
+    def count(self, units: int) -> None:
+        """So many units more at the counter of `prededuct`."""
+        self.counter += units
+
+    def keep_away(self, units: int) -> None:
+        """So many units were sent and are paid by nobody any more."""
+        self.unreturned += units
+
+    def note_orders(self, orders: int, units: int) -> None:
+        """So many paid orders more."""
+        del units
+        self.orders += orders
+
+
+Stock = ItemStock | BundleStock
+"""What an order takes."""
+
+
+def stocks_of(items: Sequence[Item], lines: Lines, *, is_guarded: bool) -> list[Stock]:
+    """All items as they are before the sale."""
+    own = {
+        number: ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
+        for number, item in enumerate(items)
+        if item.bundle is None
+    }
+    return [
+        own[number]
+        if number in own
+        else BundleStock(
+            item.sku, item.per_account_limit, [(own[part], units) for part, units in lines[number]]
+        )
+        for number, item in enumerate(items)
+    ]
+
 
 class StockLedger:
     """All items of a sale, the reservations on them, and what each account holds."""
 
     def __init__(
         self,
-        items: list[ItemStock],
+        items: Sequence[Stock],
         *,
         sweep_ns: int,
         strategy: Strategy = "conditional_update",
@@ -253,7 +290,7 @@ class StockLedger:
         else:
             return False
         reservation.state, reservation.sold_ns = LockState.PAID, now_ns
-        stock.orders += 1
+        stock.note_orders(1, units)
         return True
 
     def _lock_again(self, reservation: Reservation) -> bool:
@@ -286,7 +323,7 @@ class StockLedger:
         for reservation in self._sweep.lapsed(self._locks, now_ns):
             self._give_back(reservation, now_ns)
         self._locks = self._sweep.watched(self._locks)
-        self._keeping.end_sweep(self.items)
+        self._keeping.end_sweep([item for item in self.items if isinstance(item, ItemStock)])
 
     def cancel(self, reservation: Reservation, now_ns: int) -> Reply:
         """On behalf of the buyer: OK, also when it is cancelled already, or why not."""
@@ -309,7 +346,7 @@ class StockLedger:
         if reservation.state is not LockState.PAID:
             return Reply.EXPIRED
         stock, units = self.items[reservation.item], reservation.units
-        stock.orders -= 1
+        stock.note_orders(-1, -units)
         stock.refunds += 1
         reservation.state, reservation.refund_asked_ns = LockState.REFUNDING, now_ns
         if returns_stock:
@@ -318,7 +355,7 @@ class StockLedger:
             self._keeping.give_back(stock, reservation)
             reservation.returned_ns = now_ns
         else:
-            stock.unreturned += units
+            stock.keep_away(units)
         return Reply.OK
 
     def _give_back(self, reservation: Reservation, now_ns: int) -> None:
@@ -338,7 +375,7 @@ class StockLedger:
         else:
             assert self._sweep.may_release_paid
             stock.move(available=units, sold=-units)
-            stock.orders -= 1
+            stock.note_orders(-1, -units)
         self._keeping.give_back(stock, reservation)
 
     def audit(self, item: int, now_ns: int) -> ItemAudit:
@@ -352,13 +389,14 @@ class StockLedger:
         return ItemAudit(
             sku=stock.sku,
             initial_units=stock.initial,
-            available_units=stock.available,
+            available_units=stock.available if isinstance(stock, ItemStock) else 0,
             locked_units=stock.locked,
             sold_units=stock.sold,
             orders_paid=stock.orders,
             max_units_per_account=max(
                 (units for (_, held), units in self._held_units.items() if held == item), default=0
             ),
+            sets_sold=stock.sets_sold if isinstance(stock, BundleStock) else 0,
             orders_refunded=stock.refunds,
             unreturned_units=stock.unreturned,
             lapsed_locks=sum(

@@ -20,6 +20,7 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Faults
 from doorbuster_sim.interrupts import SignalsHeld
 from doorbuster_sim.sale import SimulatedSale
+from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
 from doorbuster_sim.simpy_engine.recorder import Recorder, Visit, visit_columns
 from doorbuster_sim.simpy_engine.shop import Request, SimulatedShop
@@ -200,6 +201,8 @@ class _Sale:
 
     def _note_stock(self) -> None:
         for item, stock in enumerate(self._shop.ledger.items):
+            if isinstance(stock, BundleStock):
+                continue
             self._recorder.stock(self._env.now_ns, item, stock.available, stock.locked, stock.sold)
 
 

@@ -14,16 +14,18 @@ from doorbuster.compiling import plain
 from doorbuster.draws import DistributionTables, Purpose, draw, sample
 from doorbuster.provider import CHARGED_AGAIN, Provider, provider_answer, provider_of
 from doorbuster.records.audit import Audit
+from doorbuster.rules.lines import Lines
 from doorbuster.scenario.distributions import DistributionBook
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.service import MAX_PASSAGES
+from doorbuster.scenario.shop import MAX_LINES
 from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.books import CHARGE_STATES, ChargeColumns, OrderColumns
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import NEVER_NS, Change, Faults, next_sweep_plain, put_off_plain
 from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
-from doorbuster_sim.simpy_engine.ledger import ItemStock, LockState, Reservation, StockLedger
+from doorbuster_sim.simpy_engine.ledger import LockState, Reservation, StockLedger, stocks_of
 from doorbuster_sim.simpy_engine.recorder import columns_of
 from doorbuster_sim.simpy_engine.refunds import RefundDesk, is_paid_out
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
@@ -33,6 +35,7 @@ from doorbuster_sim.tables import ABSENT_NS
 
 _lock_span_ns = plain(lock_span_ns)
 _SERVICE = int(Purpose.SERVICE)  # Compiled functions take plain integers far faster.
+_LINE_SERVICE = int(Purpose.LINE_SERVICE)
 
 _ORDER_STATES = tuple(LockState)
 _PROCESSING, _CAPTURED, _DECLINED, _REFUNDED = range(len(CHARGE_STATES))
@@ -146,6 +149,8 @@ class SimulatedShop:
             for step, passages in scenario.service.by_step.items()
         }
         self._times: DistributionTables = book.tables()
+        self._lines = Lines.of(scenario.shop.items)
+        self._per_item = {s.name for s in scenario.service.stations if s.per_item}
         self._prices_cents = [item.price_cents for item in scenario.shop.items]
         self._captures: list[tuple[int, Reservation]] = []
         """The provider's ledger: amount in cents, and what was paid for."""
@@ -153,10 +158,7 @@ class SimulatedShop:
         self._sweep_ns = to_ns(scenario.shop.release_sweep)
         is_guarded = code_of(scenario.shop.strategy) not in LEAKS
         self.ledger = StockLedger(
-            [
-                ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
-                for item in scenario.shop.items
-            ],
+            stocks_of(scenario.shop.items, self._lines, is_guarded=is_guarded),
             sweep_ns=self._sweep_ns,
             strategy=scenario.shop.strategy,
             late_payment=scenario.shop.late_payment,
@@ -233,13 +235,23 @@ class SimulatedShop:
     def _pass(
         self, request: Request, index: int, is_in_vain: Callable[[], bool] = lambda: False
     ) -> Waiting:
-        """Pass one station. Returns False when its queue was full."""
+        """Pass one station. Returns False when its queue was full.
+
+        Where it has a pool for each item, a bundle passes those of its items, in key order.
+        """
         passage = self._passages[request.action][index]
         attempt = request.number * MAX_PASSAGES + index
-        uniform = draw(self._system_seed, request.visitor, _SERVICE, attempt)
-        service_ns = to_ns(sample(self._times, passage.row, uniform))
-        pool = self._stations.pool(passage.station, request.item)
-        return (yield from pool.serve(service_ns, request.visitor, request.number, is_in_vain))
+        items = [request.item]
+        if passage.station in self._per_item:
+            items = [item for item, _ in self._lines[request.item]]
+        for line, item in enumerate(items):
+            names = (_LINE_SERVICE, attempt * MAX_LINES + line) if line else (_SERVICE, attempt)
+            uniform = draw(self._system_seed, request.visitor, *names)
+            service_ns = to_ns(sample(self._times, passage.row, uniform))
+            pool = self._stations.pool(passage.station, item)
+            if not (yield from pool.serve(service_ns, request.visitor, request.number, is_in_vain)):
+                return False
+        return True
 
     def _serve_reservation(self, request: Request) -> Waiting:
         """All stations, with a look at the stock before the last one; overtaken, it looks again."""
@@ -299,8 +311,9 @@ class SimulatedShop:
             captured_cents=sum(cents for cents, _ in kept),
             orders_captured_twice=sum(count > 1 for count in captures.values()),
             paid_cents=sum(
-                (item.sold_units - item.unreturned_units) * price
-                for item, price in zip(items, self._prices_cents, strict=True)
+                order.units * self._prices_cents[order.item]
+                for _, _, order in self._orders()
+                if order.state is LockState.PAID
             )
             - discount_cents,
             coupon_limit=None if coupon is None else coupon.limit,
