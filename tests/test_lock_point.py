@@ -107,7 +107,6 @@ def test_who_comes_too_late_to_pay_may_look_again(small_scenario: Build, engine:
         {"strategy": "check_then_write"},
         {"late_payment": "refund"},
         {"unanswered_charge": "charge_again"},
-        {"coupon": {"limit": 1, "off": 2.50}},
     ],
 )
 def test_what_a_payment_cannot_lock(small_scenario: Build, change: dict[str, Any]) -> None:

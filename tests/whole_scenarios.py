@@ -420,7 +420,7 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
 def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
     """What becomes of money that comes late, mostly where it does."""
     shop = draft["shop"]
-    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
+    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], LATE_PAYMENTS[0], *LATE_PAYMENTS))
     if shop["late_payment"] == LATE_PAYMENTS[0]:
         shop["unanswered_charge"] = pen.pick(UNANSWERED_CHARGES)
         if shop["unanswered_charge"] != UNANSWERED_CHARGES[0]:
@@ -556,17 +556,28 @@ def _refunds(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         draft["service"]["refund"] = [{"station": "desk", "time": pen.ticks(1, 13, 5, 40)}]
 
 
-def _lock_point(pen: _Pen, shop: Mapping) -> None:
-    """Payments that take the units, in half of the sales where they can."""
+def _lock_point(pen: _Pen, draft: Mapping) -> None:
+    """Payments that take the units, in most sales where they can: often the last ones."""
     pen.new_page()
+    shop = draft["shop"]
     is_possible = (
         shop["strategy"] in LOCKING_AT_PAYMENT
-        and shop.get("late_payment", "hold") == "hold"
-        and shop.get("unanswered_charge", "wait") == "wait"
-        and "coupon" not in shop
+        and shop.get("late_payment", LATE_PAYMENTS[0]) == LATE_PAYMENTS[0]
+        and shop.get("unanswered_charge", UNANSWERED_CHARGES[0]) == UNANSWERED_CHARGES[0]
     )
-    if is_possible and pen.pick((False, True)):
-        shop["lock_point"] = "payment"
+    if not is_possible or not pen.pick((True, True, True, False)):
+        return
+    shop["lock_point"] = "payment"
+    if not pen.pick((True, True, False)):
+        return
+    for item in shelf_of(shop):
+        item["stock"] = pen.pick((3, 1, 2, 8))
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, restock_refresh_limit=pen.pick((4, 0)))
+        persona.update(refresh_gap=pen.ticks(1, 2, 5), patience=pen.ticks(1000))
+        persona.update(retry_same_fraction=1.0, retry_other_fraction=0.0, payment_attempt_limit=3)
+    for channel in draft["payments"]["channels"]:
+        channel["decline_fraction"] = pen.pick((0.7, 0.3, 0.0))
 
 
 FAULTS = (
@@ -713,7 +724,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _coupon(pen, draft)
         _cancels(pen, draft)
         _refunds(pen, draft, fights=fights)
-        _lock_point(pen, shop)
+        _lock_point(pen, draft)
         _bundle(pen, draft, skus)
     return draft
 

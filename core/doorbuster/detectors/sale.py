@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from doorbuster.detectors.holders import paying_holders
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import Charges, Orders
 from doorbuster.measures.columns import STEPS, Integers, Mask, Requests, Stock, Visits
@@ -22,6 +23,10 @@ LIVE_SLACK_S = 0.25
 """Live, the moments of the books are the shop's and those of the requests the load generator's,
 taken before and after a transaction: so much they may be apart. Assumed; the simulated world needs
 none."""
+
+LEARNS_S = 2.5
+"""So long it may take, live, until the shop knows what its provider has decided: answers are lost,
+and it asks again every two seconds."""
 
 EVIDENCE_MAX = 20
 """So many pieces of evidence are kept of one finding; all are counted."""
@@ -65,16 +70,41 @@ class SaleBooks:
         return [n for n, item in enumerate(self.scenario.shop.items) if item.bundle is None]
 
     @cached_property
+    def holders(self) -> Orders:
+        """What holds units, an entry each: the orders, or where payments lock, their charges."""
+        if self.scenario.shop.lock_point == "order":
+            return self.orders
+        return paying_holders(self.orders, self.charges)
+
+    @cached_property
+    def _held(self) -> Taken:
+        """The lines of all holders."""
+        return self.lines.explode(self.holders.sku, self.holders.quantity)
+
+    @cached_property
     def free_units(self) -> list[FreeUnits]:
         """By item: units that no order holds, over time; of a bundle, the sets they make."""
+        items = self.scenario.shop.items
         return self._with_sets(
             {
-                code: FreeUnits.of(
-                    self.orders, code, self.scenario.shop.items[code].stock, self.taken
-                )
+                code: FreeUnits.of(self.holders, code, items[code].stock, self._held)
                 for code in self.shelf
             }
         )
+
+    @cached_property
+    def surely_free_units(self) -> list[FreeUnits]:
+        """Likewise, without those of payments of whose end the shop may not have heard, live."""
+        if self.holders is self.orders or not self.slack_s:
+            return self.free_units
+        known = {}
+        for code in self.shelf:
+            lines = self._held.item == code
+            ended_s = self.holders.released_s[self._held.order[lines]]
+            units, unheard = self._held.units[lines], ~np.isnan(ended_s)
+            from_s = ended_s[unheard]
+            known[code] = self.free_units[code].less(from_s, from_s + LEARNS_S, units[unheard])
+        return self._with_sets(known)
 
     def _with_sets(self, free: dict[int, FreeUnits]) -> list[FreeUnits]:
         """By item, from the steps of those that have a stock."""
@@ -135,7 +165,7 @@ class SaleBooks:
         for code in self.shelf:
             mine = held.item == code
             who = asking[held.order[mine]]
-            left_over[code] = self.free_units[code].less(
+            left_over[code] = self.surely_free_units[code].less(
                 self.requests.sent_s[who], until_s[who], held.units[mine]
             )
         for code, left in enumerate(self._with_sets(left_over)):

@@ -54,6 +54,8 @@ def _locks(
     scenario: Scenario, timetable: Timetable, _flow: Flow, _stations: Sequence[StationForecast]
 ) -> Iterator[Doubt]:
     shop = scenario.shop
+    if shop.lock_point == "payment":
+        return  # What is reserved and not paid stays on the shelf.
     lock = format_duration(shop.lock_time)
     back = shop.lock_time + shop.release_jitter + shop.release_sweep
     if back >= timetable.end_s:

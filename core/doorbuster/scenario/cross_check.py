@@ -87,9 +87,6 @@ def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
                 "change one of the two"
             )
             found.add(("shop", "lock_point"), what)
-    if shop.coupon is not None:
-        what = "'payment' cannot be combined with a coupon; leave one of the two out"
-        found.add(("shop", "lock_point"), what)
 
 
 def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:

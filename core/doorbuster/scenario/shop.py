@@ -206,8 +206,7 @@ class Shop(Part):
     every attempt to pay locks them first, until the provider has answered, and is told `sold out`
     when others were faster: nothing is charged and the order is gone (Vendure allocates stock
     when the payment is settled). Default order. `payment` needs the strategy `conditional_update`,
-    `row_lock`, `optimistic` or `buckets`, `late_payment: hold`, `unanswered_charge: wait`, and a
-    shop without a coupon."""
+    `row_lock`, `optimistic` or `buckets`, `late_payment: hold` and `unanswered_charge: wait`."""
     strategy: Strategy = "conditional_update"
     """How the shop keeps its stock. The first five are correct; `check_then_write` and what follows
     are broken in the way of real shops, to prove that the detectors see it (docs/strategies.md)."""
