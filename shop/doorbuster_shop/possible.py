@@ -30,7 +30,6 @@ def check_possible(
             "order; simulate the scenario, or leave lock_point out"
         )
         raise ImpossibleError(message)
-    _check_bundles(scenario)
     _check_workers(scenario.shop.strategy, worker_count, has_redis=has_redis)
     for index, fault in enumerate(scenario.faults):
         place = f"faults[{index}]: {fault.kind}"
@@ -54,16 +53,6 @@ def check_possible(
                 "leave --provider out, or take the fault out of the scenario"
             )
             raise ImpossibleError(message)
-
-
-def _check_bundles(scenario: Scenario) -> None:
-    bundles = [item.sku for item in scenario.shop.items if item.bundle is not None]
-    if bundles:
-        message = (
-            f"shop.items: {bundles[0]!r} is a bundle, which the reference shop cannot sell; "
-            "simulate the scenario, or drive a shop of your own with load"
-        )
-        raise ImpossibleError(message)
 
 
 def _check_workers(strategy: str, worker_count: int, *, has_redis: bool) -> None:
