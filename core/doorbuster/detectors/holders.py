@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from doorbuster.measures.books import ORDER_STATES, Charges, Orders
-from doorbuster.measures.columns import Integers, Mask, take
+from doorbuster.measures.columns import Integers, Mask, at_places, take
 
 
 def paying_holders(orders: Orders, charges: Charges) -> Orders:
@@ -21,7 +21,7 @@ def paying_holders(orders: Orders, charges: Charges) -> Orders:
     is_paid = ~np.isnan(charges.captured_s)
     once = ~is_paid | _is_first(which, is_paid)
     charges, which, is_paid = take(charges, once), which[once], is_paid[once]
-    held = Orders._make(column[which] for column in orders)._replace(reserved_s=charges.asked_s)
+    held = at_places(orders, which)._replace(reserved_s=charges.asked_s)
     never_s = np.full(len(which), np.nan)
     refused = held._replace(
         state=np.full(len(which), ORDER_STATES.index("released")),
