@@ -11,7 +11,6 @@ from tests.sales_by_hand import CHANNEL, HOLDER, ROBOT, ends, hold, scenario_by_
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import LOCKING_AT_PAYMENT
-from doorbuster_shop.possible import SQLITE, ImpossibleError, check_possible
 from doorbuster_sim import Engine, SimulatedSale
 
 Build = Callable[..., Scenario]
@@ -114,12 +113,3 @@ def test_what_a_payment_cannot_lock(small_scenario: Build, change: dict[str, Any
     found = cross_check(scenario_by_hand(small_scenario, ROBOT, shop={**LATE, **change}))
     assert ("shop", "lock_point") in [place for place, _ in found]
     assert not cross_check(scenario_by_hand(small_scenario, ROBOT, shop=LATE))
-
-
-def test_the_reference_shop_says_that_it_locks_at_the_order(small_scenario: Build) -> None:
-    """Else both worlds would silently play different sales."""
-    late = scenario_by_hand(small_scenario, ROBOT, shop=LATE)
-    with pytest.raises(ImpossibleError, match=r"shop\.lock_point: payment"):
-        check_possible(late, 1, SQLITE, has_redis=False, has_provider=True)
-    usual = scenario_by_hand(small_scenario, ROBOT)
-    check_possible(usual, 1, SQLITE, has_redis=False, has_provider=True)
