@@ -45,6 +45,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_books_and_audit(whole, sale),
         *_coupon(whole, sale),
         *_too_late_to_pay(whole, sale),
+        *_carts(whole, sale),
         *_refunds(whole, sale),
         *_stations(whole, sale),
     ]
@@ -198,6 +199,7 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         needed = {
             "locked": not any(marks),
             "open": not any(marks) and shop.lock_point == "payment",
+            "cart": not any(marks) and shop.lock_point == "cart",
             "released": marks[0],
             "sold": marks[1],
             "cancelled": marks == (True, False),
@@ -252,6 +254,40 @@ def _too_late_to_pay(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             yield f"refused at the till though the units were there: {order}"
 
 
+def _carts(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """A cart is ordered while its lock lives, and whoever has ordered or paid had one."""
+    requests, visits = sale.requests.to_pylist(), sale.visits.to_pylist()
+    if whole.scenario.shop.lock_point != "cart":
+        if any(row["step"] == "cart" for row in requests):
+            yield "a cart where nothing is put into one"
+        return
+    carts: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for order in sale.orders.to_pylist():
+        carts[int(order["order_id"].split("-")[0])].append(order)
+    charged = {charge["order_id"] for charge in sale.charges.to_pylist()}
+    for order in (order for own in carts.values() for order in own):
+        visit = visits[int(order["order_id"].split("-")[0])]
+        if order["state"] == "cart" and (order["order_id"] in charged or visit["reserved_s"]):
+            yield f"charged or confirmed, and still a cart: {order} {visit}"
+        if visit["outcome"] == "abandoned" and order["state"] not in {"cart", "released"}:
+            yield f"abandoned and ordered all the same: {order}"
+    for row in requests:
+        own, step, reply = carts[row["visitor"]], row["step"], row["reply"]
+        if (step, reply) in {("cart", "ok"), ("reserve", "ok")} and not own:
+            yield f"confirmed without a cart: {row}"
+        if step != "reserve":
+            continue
+        if reply in {"sold_out", "limited", "not_open"}:
+            yield f"an order asked for units: {row}"
+        sent_ns, done_ns = ns(row["sent_s"]), ns(row["done_s"])
+        lapse_ns = [ns(order["expires_s"]) or 0 for order in own]
+        assert sent_ns is not None
+        if reply == "ok" and not row["attempt"] and not any(sent_ns < at for at in lapse_ns):
+            yield f"ordered after its lock had lapsed: {row} {own}"
+        if reply == "expired" and not any(at <= (done_ns or 0) for at in lapse_ns):
+            yield f"refused while its lock lived: {row} {own}"
+
+
 def lines_of(whole: Whole, sku: str) -> dict[str, int]:
     """What one unit of an item takes from the shelf, as the file says it."""
     [item] = [item for item in whole.file["shop"]["items"] if item["sku"] == sku]
@@ -295,7 +331,8 @@ def _books_and_audit(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         if item.sets_sold != sets[item.sku]:
             yield f"{sets[item.sku]} sets are sold, the audit says {item}"
         away = held[item.sku, "away"]
-        counts = held[item.sku, "locked"], held[item.sku, "sold"] + away
+        locked = held[item.sku, "locked"] + held[item.sku, "cart"]
+        counts = locked, held[item.sku, "sold"] + away
         if (item.locked_units, item.sold_units) != counts or item.unreturned_units != away:
             yield f"the orders hold {counts}, the audit says {item}"
 

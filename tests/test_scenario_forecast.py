@@ -19,6 +19,7 @@ from doorbuster.forecast.sentences import sentences
 from doorbuster.measures.intervals import trials_needed
 from doorbuster.plan import Timetable, build_plan
 from doorbuster.scenario import Scenario
+from doorbuster.scenario.crowd import CART_FIELDS
 from doorbuster.scenario.reading import read_scenario
 from doorbuster_sim import simulate_sale
 
@@ -66,6 +67,20 @@ def test_a_steady_crowd(small_scenario: Build) -> None:
     assert found.items[0].wanted_units == pytest.approx(200, rel=0.01)
     assert found.items[0].sold_out_s is None
     assert found.peak_arrivals_per_day == pytest.approx(864_000)
+
+
+def test_carts_come_before_orders(small_scenario: Build) -> None:
+    """10 carts a second, a quarter of which is never ordered.
+
+    Carts pass the stations of the order, so `web` has 10 x (2 + 3) + 7.5 x 3 ms of work a second.
+    """
+    fan = {"share": 1, "think_time": 0, "unpaid_fraction": 1.0}
+    fan |= {"cart_time": 0, "abandon_fraction": 0.25}
+    shop = {"items": [{"sku": "console", "stock": 100_000, "price": 1}], "lock_point": "cart"}
+    found = forecast_of(small_scenario(crowd={"personas": {"fan": fan}}, shop=shop))
+    by_step = {"browse": 10, "cart": 10, "reserve": 7.5, "pay": 0}
+    assert found.requests.by_step == pytest.approx(by_step, abs=0.1)
+    assert found.stations[0].utilisation == pytest.approx(0.0725 / 2, rel=0.01)
 
 
 def test_the_moment_of_selling_out(small_scenario: Build) -> None:
@@ -262,6 +277,15 @@ def test_assumed_defaults_are_told_until_they_are_set(small_scenario: Build) -> 
 
 
 # --- the command ---
+
+
+@pytest.mark.parametrize("lock_point", ["order", "payment", "cart"])
+def test_only_shops_with_carts_assume_how_they_are_used(
+    small_scenario: Build, lock_point: str
+) -> None:
+    found = forecast_of(small_scenario(shop={"lock_point": lock_point}))
+    told = {assumption.field for assumption in found.assumptions}
+    assert told & {*CART_FIELDS} == ({*CART_FIELDS} if lock_point == "cart" else set())
 
 
 def test_check_explains_in_sentences() -> None:

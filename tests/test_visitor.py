@@ -136,6 +136,69 @@ def test_another_channel_is_another_channel(small_scenario: Build) -> None:
     assert chosen == {1, 2}
 
 
+def with_cart(build: Build, **traits: Any) -> Behaviour:
+    """As `behaviour`, at a shop where the cart locks the units."""
+    persona = {**CERTAIN, "cart_time": "7s", "abandon_fraction": 0.0, **traits}
+    crowd = {"personas": {"fan": persona}}
+    return behaviour_of(build(shop={"lock_point": "cart"}, crowd=crowd), 1)
+
+
+def test_a_cart_comes_before_the_order(small_scenario: Build) -> None:
+    """Under the number of the order; one that was refused is put together anew under the next."""
+    persona = with_cart(small_scenario, restock_refresh_limit=1)
+    told = [Reply.OK, Reply.SOLD_OUT, Reply.OK, Reply.TIMEOUT, Reply.OK, Reply.TIMEOUT, Reply.OK]
+    state, steps = play(persona, told)
+    assert steps == [
+        (Action.BROWSE, 0.0),
+        (Action.CART, 2.0),
+        (Action.BROWSE, 3.0),
+        (Action.CART, 2.0),
+        (Action.CART, 1.0),
+        (Action.RESERVE, 7.0),
+        (Action.RESERVE, 1.0),
+        (Action.PAY, 4.0),
+    ]
+    assert (state.refusal_count, state.failure_count) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("replies", "outcome"),
+    [
+        ([Reply.OK, Reply.SOLD_OUT], Outcome.SOLD_OUT),
+        ([Reply.OK, Reply.LIMITED], Outcome.LIMITED),
+        ([Reply.OK, Reply.OK, Reply.EXPIRED], Outcome.EXPIRED),
+        ([Reply.OK, Reply.OK, Reply.OK, Reply.EXPIRED], Outcome.EXPIRED),
+        ([Reply.OK, Reply.OK, Reply.OK, Reply.OK], Outcome.SOLD),
+        ([Reply.OK, *[Reply.OVERLOADED] * 3], Outcome.FAILED),
+    ],
+)
+def test_ways_to_leave_with_a_cart(
+    small_scenario: Build, replies: list[Reply], outcome: Outcome
+) -> None:
+    state, _ = play(with_cart(small_scenario), replies)
+    assert state.outcome == outcome
+
+
+def test_a_cart_in_hand_outlasts_patience(small_scenario: Build) -> None:
+    """A wish for a cart comes too late like any other; what is in it is still ordered."""
+    persona = with_cart(small_scenario, patience="10s")
+    late, _ = play(persona, [Reply.OK], elapsed_s=9.0)
+    assert late.outcome == Outcome.GAVE_UP
+    in_time, _ = play(persona, [Reply.OK], elapsed_s=8.0)
+    state, action, wait_s = next_step(persona, 5, 0, in_time, int(Reply.OK), 9.0)
+    assert (state.outcome, action, wait_s) == (Outcome.UNDECIDED, Action.RESERVE, 7.0)
+
+
+def test_carts_are_abandoned_by_their_fraction(small_scenario: Build) -> None:
+    """Of 20,000 carts; the bound is four standard errors, the draws are fixed."""
+    persona = with_cart(small_scenario, abandon_fraction=0.3)
+    abandoned = 0
+    for visitor in range(20_000):
+        state, _ = play(persona, [Reply.OK, Reply.OK], visitor=visitor)
+        abandoned += state.outcome == Outcome.ABANDONED
+    assert abs(abandoned / 20_000 - 0.3) < 4 * (0.3 * 0.7 / 20_000) ** 0.5
+
+
 def test_patience_ends_the_visit_but_not_a_reservation(small_scenario: Build) -> None:
     persona = behaviour(small_scenario, patience="10s")
     late, _ = play(persona, [Reply.OK], elapsed_s=9.0)
@@ -166,6 +229,7 @@ def test_intentions_follow_their_fractions(small_scenario: Build) -> None:
     assert abs(unpaid / (20_000 - browsed) - 0.2) < 4 * (0.2 * 0.8 / 6_000) ** 0.5
 
 
+@pytest.mark.parametrize("shop", [behaviour, with_cart])
 @settings(max_examples=200, deadline=None)
 @given(
     replies=st.lists(st.sampled_from(list(Reply)), max_size=60),
@@ -173,9 +237,13 @@ def test_intentions_follow_their_fractions(small_scenario: Build) -> None:
     limit=st.integers(0, 4),
 )
 def test_every_sequence_of_replies_ends_or_goes_on_sensibly(
-    small_scenario: Build, replies: list[Reply], visitor: int, limit: int
+    small_scenario: Build,
+    shop: Callable[..., Behaviour],
+    replies: list[Reply],
+    visitor: int,
+    limit: int,
 ) -> None:
-    persona = behaviour(
+    persona = shop(
         small_scenario,
         refresh_limit=limit,
         restock_refresh_limit=limit,
@@ -198,7 +266,7 @@ def test_every_sequence_of_replies_ends_or_goes_on_sensibly(
         steps += 1
     assert (action == Action.LEAVE) == (state.outcome != Outcome.UNDECIDED)
     # Every counter is bounded, so every visit ends: the limits below add up to its length.
-    assert steps <= 4 * limit + 2 * limit + 3 + 4 + 2 * limit + 4
+    assert steps <= 4 * limit + 2 * limit + 3 + 4 + 2 * limit + 4 + (shop is with_cart)
 
 
 WALKS = """

@@ -66,10 +66,19 @@ ANSWERS = {
         Reply.TIMEOUT,
     ),
     # A page is on sale before anybody reserves, so a reservation is never too early.
+    Action.CART: (
+        Reply.OK,
+        Reply.SOLD_OUT,
+        Reply.LIMITED,
+        Reply.OVERLOADED,
+        Reply.ERROR,
+        Reply.TIMEOUT,
+    ),
     Action.RESERVE: (
         Reply.OK,
         Reply.SOLD_OUT,
         Reply.LIMITED,
+        Reply.EXPIRED,
         Reply.OVERLOADED,
         Reply.ERROR,
         Reply.TIMEOUT,
@@ -102,7 +111,7 @@ ANSWERS = {
 """Every answer that a step can get."""
 TRAITS = (
     *("think_time", "refresh_gap", "retry_wait", "patience", "payment_time", "poll_gap"),
-    "refund_after",
+    *("cart_time", "refund_after"),
 )
 PLACES = (*TRAITS, "latency", "late_by", "network", "passage", "refund delay")
 LONGEST_NS = round(LONGEST_S * NANOSECONDS)
@@ -199,6 +208,15 @@ CORNERS = {
     "units locked by a second try to pay",
     "an order made anew by who had come too late to pay",
     "a bundle for which a payment came too late",
+    *(f"carts lock under {name}" for name in STRATEGIES if name not in BROKEN_STRATEGIES),
+    *(f"carts and late payment {policy}" for policy in LATE_PAYMENTS),
+    "a cart left at the end",
+    "a cart that lapsed",
+    "an ordered cart that lapsed",
+    "an ordered cart cancelled",
+    "an ordered cart refunded",
+    "a cart put together again",
+    "a bundle in a cart",
     *(f"refunds paid out by {way}" for way in PAYOUTS),
     "a refund of goods that were sent",
     "a refund open at the end",
@@ -355,8 +373,12 @@ def in_the_scenario(whole: Whole) -> Iterator[str]:
     service, crowd = whole.scenario.service, whole.scenario.crowd
     fields: list[tuple[str, Distribution]] = [("network", service.network)]
     for persona in crowd.personas.values():
-        traits = TRAITS if persona.refund_fraction else TRAITS[:-1]
-        fields += [(trait, getattr(persona, trait)) for trait in traits]
+        traits = set(TRAITS)
+        if not persona.refund_fraction:
+            traits.remove("refund_after")
+        if whole.scenario.shop.lock_point != "cart":
+            traits.remove("cart_time")
+        fields += [(trait, getattr(persona, trait)) for trait in sorted(traits)]
     for channel in whole.scenario.payments.channels:
         fields += [("latency", channel.latency), ("late_by", channel.late_by)]
     steps = (service.browse, service.reserve, service.pay, service.poll or [])
@@ -438,6 +460,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             **in_refunds(whole, sale),
             **in_bundles(whole, sale),
             **in_lock_points(whole, sale),
+            **in_carts(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -551,7 +574,7 @@ def in_bundles(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
 def in_lock_points(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
     """What became of orders that hold units only while they are being paid."""
     shop = whole.scenario.shop
-    if shop.lock_point == "order":
+    if shop.lock_point != "payment":
         return {}
     bundles = {item.sku for item in shop.items if item.bundle}
     orders = sale.orders.to_pylist()
@@ -576,6 +599,30 @@ def in_lock_points(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
             for o in orders
         ),
         "a bundle for which a payment came too late": any(o["sku"] in bundles for o in too_late),
+    }
+
+
+def in_carts(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of units that were locked by putting them into the cart."""
+    shop = whole.scenario.shop
+    if shop.lock_point != "cart":
+        return {}
+    bundles = {item.sku for item in shop.items if item.bundle}
+    orders, requests = sale.orders.to_pylist(), sale.requests.to_pylist()
+    ordered = {r["visitor"] for r in requests if (r["step"], r["reply"]) == ("reserve", "ok")}
+    lapsed = [o for o in orders if o["state"] == "released"]
+    return {
+        f"carts lock under {shop.strategy}": bool(ordered),
+        "a cart left at the end": any(o["state"] == "cart" for o in orders),
+        "a cart that lapsed": any(visitor_of(o) not in ordered for o in lapsed),
+        "an ordered cart that lapsed": any(visitor_of(o) in ordered for o in lapsed),
+        "an ordered cart cancelled": any(o["state"] == "cancelled" for o in orders),
+        "a bundle in a cart": any(o["sku"] in bundles for o in orders),
+        f"carts and late payment {shop.late_payment}": bool(len(sale.charges)),
+        "a cart put together again": any(
+            (r["step"], r["attempt"] > 0, r["reply"]) == ("cart", True, "ok") for r in requests
+        ),
+        "an ordered cart refunded": any(o["refund_asked_s"] is not None for o in orders),
     }
 
 

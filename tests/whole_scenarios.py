@@ -580,6 +580,37 @@ def _lock_point(pen: _Pen, draft: Mapping) -> None:
         channel["decline_fraction"] = pen.pick((0.7, 0.3, 0.0))
 
 
+def _carts(pen: _Pen, draft: Mapping) -> None:
+    """Carts that take the units, in some sales whose orders would, at the cost of some coupons."""
+    pen.new_page()
+    shop = draft["shop"]
+    ways = (True, False, False, False, False) if "coupon" in shop else (True, False)
+    if "lock_point" in shop or not pen.pick(ways):
+        return
+    shop["lock_point"] = "cart"
+    if shop.pop("coupon", None):
+        for persona in draft["crowd"]["personas"].values():
+            del persona["coupon_fraction"]
+    for persona in draft["crowd"]["personas"].values():
+        pen.new_page()
+        persona["abandon_fraction"] = pen.pick((0.0, 0.3, 0.0, 1.0))
+        persona["cart_time"] = pen.times(0, 1)
+    pen.new_page()
+    way = pen.pick(("buy", "lapse", "as it is", "buy", "as it is", "cancel"))
+    for persona in draft["crowd"]["personas"].values():
+        if way == "buy":
+            persona.update(buy_fraction=1.0, unpaid_fraction=0.0, abandon_fraction=0.0)
+        elif way == "cancel":
+            persona.update(unpaid_fraction=1.0, cancel_fraction=1.0, abandon_fraction=0.0)
+        elif way == "lapse":
+            # Some locks before the order, and some between the order and the payment.
+            shop["lock_time"] = pen.ticks(3, 2, 5, 8)
+            persona["cart_time"] = pen.ticks(1, 3, 2, 5)
+    if pen.pick((False, True)):
+        station = draft["service"]["stations"][-1]["name"]
+        draft["service"]["cart"] = [{"station": station, "time": pen.time()}]
+
+
 FAULTS = (
     "kill_worker",
     "kill_shop",
@@ -725,6 +756,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _cancels(pen, draft)
         _refunds(pen, draft, fights=fights)
         _lock_point(pen, draft)
+        _carts(pen, draft)
         _bundle(pen, draft, skus)
     return draft
 

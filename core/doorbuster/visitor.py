@@ -46,9 +46,15 @@ PERSONA_DTYPE = np.dtype(
         ("coupon_fraction", "f8"),
         ("refund_fraction", "f8"),
         ("refund_after", "i8"),
+        ("abandon_fraction", "f8"),
+        ("cart_time", "i8"),
     ]
 )
-"""One row a persona. Integer fields named like a time are rows of the distribution tables."""
+"""One row a persona. Integer fields named like a time are rows of the distribution tables.
+
+cart_time: NO_CART where buyers order at once.
+"""
+NO_CART = -1
 
 
 class Behaviour(NamedTuple):
@@ -65,7 +71,8 @@ class VisitState(NamedTuple):
 
     outcome: UNDECIDED until the visitor leaves. channel: payment channel of the next payment.
     refusal_count and decline_count: number the logical attempts of reserve and pay. A retry after
-    a timeout repeats the same logical attempt, so it carries the same idempotency key.
+    a timeout repeats the same logical attempt, so it carries the same idempotency key. A cart has
+    the number of the order that it becomes.
     """
 
     action: int
@@ -80,7 +87,7 @@ class VisitState(NamedTuple):
 
 
 # Plain integers, which compiled code reads as constants.
-_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL, _CANCEL, _REFUND = (int(action) for action in Action)
+_LEAVE, _BROWSE, _RESERVE, _PAY, _POLL, _CANCEL, _REFUND, _CART = (int(action) for action in Action)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _LIMITED, _BLOCKED, _CHALLENGED = int(Reply.LIMITED), int(Reply.BLOCKED), int(Reply.CHALLENGED)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
@@ -98,6 +105,7 @@ _OUT_BLOCKED, _OUT_DECLINED, _OUT_UNPAID = (
 )
 _OUT_EXPIRED, _OUT_BROWSED = int(Outcome.EXPIRED), int(Outcome.BROWSED)
 _OUT_GAVE_UP, _OUT_FAILED = int(Outcome.GAVE_UP), int(Outcome.FAILED)
+_OUT_ABANDONED = int(Outcome.ABANDONED)
 _PATIENCE, _BUY_INTENT, _THINK = (
     int(Purpose.PATIENCE),
     int(Purpose.BUY_INTENT),
@@ -112,6 +120,7 @@ _PAY_INTENT, _PAY_TIME, _PAY_RETRY = (
 _PAY_OTHER_CHANNEL, _POLL_GAP = int(Purpose.PAY_OTHER_CHANNEL), int(Purpose.POLL_GAP)
 _CANCEL_INTENT, _COUPON = int(Purpose.CANCEL_INTENT), int(Purpose.COUPON)
 _REFUND_INTENT, _REFUND_TIME = int(Purpose.REFUND_INTENT), int(Purpose.REFUND_TIME)
+_CART_INTENT, _CART_TIME = int(Purpose.CART_INTENT), int(Purpose.CART_TIME)
 
 Step = tuple[VisitState, int, float]
 """The visitor's new state, its next action, and the wait before it in seconds."""
@@ -190,7 +199,7 @@ def _hope_for_restock(behaviour: Behaviour, visitor: int, persona: int, state: V
         return _leave(state, _OUT_SOLD_OUT)
     looks = state.refresh_count + state.restock_count
     gap_s = _time_s(behaviour, visitor, traits["refresh_gap"], _REFRESH_GAP, looks)
-    refused = 1 if state.action in (_RESERVE, _PAY) else 0
+    refused = 1 if state.action in (_CART, _RESERVE, _PAY) else 0
     state = _moved(state, _BROWSE, state.channel, restocks=1, refusals=refused)
     return state, _BROWSE, gap_s
 
@@ -212,7 +221,18 @@ def _after_page(behaviour: Behaviour, visitor: int, persona: int, state: VisitSt
     if draw(behaviour.seed, visitor, _BUY_INTENT, 0) >= traits["buy_fraction"]:
         return _leave(state, _OUT_BROWSED)
     think_s = _time_s(behaviour, visitor, traits["think_time"], _THINK, state.refusal_count)
-    return _moved(state, _RESERVE, state.channel), _RESERVE, think_s
+    action = _CART if traits["cart_time"] != NO_CART else _RESERVE
+    return _moved(state, action, state.channel), action, think_s
+
+
+@inlined
+def _after_cart(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
+    """The units are in the cart: order them after a while, or never."""
+    traits = behaviour.personas[persona]
+    if draw(behaviour.seed, visitor, _CART_INTENT, 0) < traits["abandon_fraction"]:
+        return _leave(state, _OUT_ABANDONED)
+    wait_s = _time_s(behaviour, visitor, traits["cart_time"], _CART_TIME, 0)
+    return _moved(state, _RESERVE, state.channel), _RESERVE, wait_s
 
 
 @inlined
@@ -282,18 +302,26 @@ def _after_refund(
 
 
 @inlined
+def _after_success(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
+    """The shop has done as asked: on to the next thing."""
+    if state.action == _BROWSE:
+        return _after_page(behaviour, visitor, persona, state)
+    if state.action == _CART:
+        return _after_cart(behaviour, visitor, persona, state)
+    if state.action == _RESERVE:
+        return _after_reservation(behaviour, visitor, persona, state)
+    if state.action == _CANCEL:
+        return _leave(state, _OUT_UNPAID)
+    return _after_payment(behaviour, visitor, persona, state)
+
+
+@inlined
 def _react(behaviour: Behaviour, visitor: int, persona: int, state: VisitState, reply: int) -> Step:
     """What the visitor would do if it had all the time in the world."""
     if state.action == _REFUND:
         return _after_refund(behaviour, visitor, persona, state, reply)
     if reply == _OK:
-        if state.action == _BROWSE:
-            return _after_page(behaviour, visitor, persona, state)
-        if state.action == _RESERVE:
-            return _after_reservation(behaviour, visitor, persona, state)
-        if state.action == _CANCEL:
-            return _leave(state, _OUT_UNPAID)
-        return _after_payment(behaviour, visitor, persona, state)
+        return _after_success(behaviour, visitor, persona, state)
     if reply == _NOT_OPEN:
         return _refresh(behaviour, visitor, persona, state)
     if reply == _SOLD_OUT:
@@ -324,13 +352,15 @@ def next_step(
 
     Units: elapsed_s in seconds since the visitor's planned arrival. A visitor whose next action
     would come after its patience leaves at once: for the reason it has (`sold out`), else as
-    having given up. A reservation in hand outlasts patience; the lock time ends that.
+    having given up. Units in hand, reserved or in the cart, outlast patience; the lock time ends
+    that.
     """
     following = _react(behaviour, visitor, persona, state, reply)
     new_state, action, wait_s = following
-    if action not in (_BROWSE, _RESERVE):
-        return following
     traits = behaviour.personas[persona]
+    wishes = _CART if traits["cart_time"] != NO_CART else _RESERVE
+    if action not in (_BROWSE, wishes):
+        return following
     patience_s = _time_s(behaviour, visitor, traits["patience"], _PATIENCE, 0)
     if elapsed_s + wait_s <= patience_s:
         return following

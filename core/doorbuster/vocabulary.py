@@ -19,6 +19,7 @@ class Action(IntEnum):
     POLL = 4
     CANCEL = 5
     REFUND = 6
+    CART = 7
 
 
 class Reply(IntEnum):
@@ -60,6 +61,7 @@ class Outcome(IntEnum):
     DROPPED = 12  # the load generator could not send it: the run is void
     NOT_RUN = 13  # the run was interrupted before or during this visit: incomplete
     REFUNDED = 14  # paid, and the shop has accepted to give the money back
+    ABANDONED = 15  # put units into the cart and never ordered them
 
 
 OUTCOMES_OF_THE_MEASUREMENT = (Outcome.DROPPED, Outcome.NOT_RUN)

@@ -245,7 +245,7 @@ def sleep_until(moment_ns: int) -> None:
 
 def _logical_attempt(state: VisitState, action: int) -> int:
     """Number of the logical attempt: a repetition after a failure keeps it."""
-    if action == Action.RESERVE:
+    if action in (Action.CART, Action.RESERVE):
         return state.refusal_count
     if action == Action.PAY:
         return state.decline_count

@@ -14,6 +14,7 @@ from doorbuster import exit_codes
 from doorbuster.plan import Timetable
 from doorbuster.records.run_facts import RunSettings
 from doorbuster.records.run_folder import RunFolder, text_hash
+from doorbuster.scenario import Scenario
 from doorbuster.scenario.faults import Fault
 from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_load.child import ChildProcess, GeneratorError
@@ -147,6 +148,7 @@ def _checked_sale(
     _check_rate(settings.timetable(scenario_file), options, guard)
     if not options.admin_token:
         _check_token_is_not_needed(profile_file, admin_token_env)
+    _check_cart(scenario_file.scenario, profile_file)
     if not options.without_faults:
         _check_faults(scenario_file.scenario.faults, profile_file)
     guard.resolve()
@@ -185,6 +187,15 @@ def _check_token_is_not_needed(profile_file: ProfileFile, admin_token_env: str) 
                 f"{admin_token_env} is not set; export {admin_token_env}=... (serve prints it)"
             )
             raise UsageError(message)
+
+
+def _check_cart(scenario: Scenario, profile_file: ProfileFile) -> None:
+    if scenario.shop.lock_point == "cart" and profile_file.profile.steps.cart is None:
+        message = (
+            f"shop.lock_point: cart: the profile {profile_file.profile.name!r} has no step that "
+            "puts units into the cart; add steps.cart to the profile, or choose another lock_point"
+        )
+        raise UsageError(message)
 
 
 def _check_faults(faults: Sequence[Fault], profile_file: ProfileFile) -> None:

@@ -38,7 +38,7 @@ SERVERS_MAX = 1_000_000
 STRIDE_FRACTION = 0.25
 """Servers are bought by a quarter of a pool: one more of sixty-four is below any precision."""
 _SWIFT = 1e-3
-_STEPS = ("browse", "reserve", "pay", "poll", "cancel", "refund")
+_STEPS = ("browse", "reserve", "pay", "poll", "cancel", "refund", "cart")
 
 
 @dataclass(frozen=True, order=True)

@@ -23,7 +23,7 @@ def detect(sale: SaleBooks) -> Finding:
         answered &= before | (requests.sent_s >= fault.ended_s + sale.slack_s)
     response_s = requests.done_s - requests.sent_s
     pages = np.flatnonzero(answered & (requests.step == STEPS.index("browse")))
-    reserving = answered & (requests.step == STEPS.index("reserve"))
+    reserving = answered & sale.asks_for_units
     offences: list[Evidence] = []
     judged = False
     for code, item in enumerate(sale.scenario.shop.items):

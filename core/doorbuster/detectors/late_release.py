@@ -12,14 +12,13 @@ from doorbuster.scenario.shop import EXTENDING
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
+_NOT_PAID = [ORDER_STATES.index(state) for state in ("locked", "open", "cart", "released")]
 
 
 def detect(sale: SaleBooks) -> Finding:
     """One offence a lock that stayed longer than its time, its payment and one sweep."""
     orders = sale.orders
-    lapsed = np.isin(
-        orders.state, [ORDER_STATES.index(state) for state in ("locked", "open", "released")]
-    )
+    lapsed = np.isin(orders.state, _NOT_PAID)
     given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
     is_live = sale.slack_s > 0
     held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)

@@ -81,9 +81,9 @@ class SaleBooks:
     @cached_property
     def holders(self) -> Orders:
         """What holds units, an entry each: the orders, or where payments lock, their charges."""
-        if self.scenario.shop.lock_point == "order":
-            return self.orders
-        return paying_holders(self.orders, self.charges)
+        if self.scenario.shop.lock_point == "payment":
+            return paying_holders(self.orders, self.charges)
+        return self.orders
 
     @cached_property
     def _held(self) -> Taken:
@@ -180,12 +180,18 @@ class SaleBooks:
         place = np.minimum(np.searchsorted(names, self.requests.visitor), len(names) - 1)
         return np.where(names[place] == self.requests.visitor, order[place], -1)
 
+    @cached_property
+    def asks_for_units(self) -> Mask:
+        """The requests of the step that is refused when too few units are there."""
+        step = "cart" if self.scenario.shop.lock_point == "cart" else "reserve"
+        asks: Mask = self.requests.step == STEPS.index(step)
+        return asks
+
     def reserving(self, *replies: Reply) -> Mask:
-        """Answered requests to reserve with one of these replies."""
-        step = self.requests.step == STEPS.index("reserve")
+        """Answered requests for units with one of these replies."""
         answered = ~np.isnan(self.requests.done_s)
         wanted: Mask = np.isin(self.requests.reply, [int(reply) for reply in replies])
-        found: Mask = step & answered & wanted
+        found: Mask = self.asks_for_units & answered & wanted
         return found
 
     @cached_property
@@ -200,7 +206,7 @@ class SaleBooks:
         refused = self.reserving(Reply.SOLD_OUT)
         others = self.reserving(*(reply for reply in Reply if reply is not Reply.SOLD_OUT))
         unanswered = np.isnan(self.requests.done_s)
-        others |= unanswered & (self.requests.step == STEPS.index("reserve"))
+        others |= unanswered & self.asks_for_units
         until_s = np.where(unanswered, np.inf, self.requests.done_s)
         asking = np.flatnonzero(others & (self.request_items >= 0))
         held = self.lines.explode(self.request_items[asking], self.request_quantities[asking])

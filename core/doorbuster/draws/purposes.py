@@ -34,6 +34,8 @@ class Purpose(IntEnum):
     COUPON = 31
     REFUND_INTENT = 32
     REFUND_TIME = 33
+    CART_INTENT = 34
+    CART_TIME = 35
     # The payment provider: what happens to attempt k of this visitor's payment.
     PROVIDER_LATENCY = 40
     PROVIDER_DECLINE = 41

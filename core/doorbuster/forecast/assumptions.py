@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from doorbuster.scenario.base import Part
+from doorbuster.scenario.crowd import CART_FIELDS
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.written import written_field
 
@@ -21,10 +22,15 @@ class Assumption:
 
 
 def assumptions(scenario: Scenario) -> list[Assumption]:
-    """Fields left at a default whose description says `assumed`, each with where."""
+    """Fields left at a default whose description says `assumed`, each with where.
+
+    Not those that have no effect in this sale.
+    """
     found: dict[tuple[str, str], list[str]] = {}
+    idle = CART_FIELDS if scenario.shop.lock_point != "cart" else ()
     for path, name, default in _left_out(scenario, ""):
-        found.setdefault((name, default), []).append(path)
+        if name not in idle:
+            found.setdefault((name, default), []).append(path)
     return [Assumption(name, default, paths) for (name, default), paths in found.items()]
 
 

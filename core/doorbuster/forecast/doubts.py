@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from doorbuster.forecast.flow import STEPS, Flow
+from doorbuster.forecast.flow import Flow
 from doorbuster.forecast.stations import StationForecast
 from doorbuster.plan import Timetable, fault_spans
 from doorbuster.scenario.durations import format_duration
@@ -239,7 +239,7 @@ def _scope(objective: Objective, timetable: Timetable) -> tuple[float, float]:
 
 
 def _request_count(flow: Flow, step: str | None, start_s: float, end_s: float) -> float:
-    if step is not None and step not in STEPS:
+    if step is not None and step not in flow.steps:
         return float("inf")  # Polls depend on late answers, which the fluid does not have.
     return flow.requests_between(step, start_s, end_s)
 

@@ -27,6 +27,7 @@ Curve = NDArray[np.float64]
 """Cumulative count at each time of the grid. Shape (n,)."""
 
 STEPS = ("browse", "reserve", "pay")
+STEPS_WITH_CART = ("browse", "cart", "reserve", "pay")
 MAX_ITEMS = 40
 """Items that get curves of their own, the most wanted first; the others share one."""
 GRID_TIMES = 3000
@@ -57,10 +58,11 @@ class Flow:
     items: list[ItemFlow]
     persona_requests: dict[str, float] = field(default_factory=dict)
     persona_visitors: dict[str, float] = field(default_factory=dict)
+    steps: tuple[str, ...] = STEPS
 
     def requests(self, step: str | None = None) -> Curve:
         """Requests sent by each moment, of one step or of all."""
-        steps = STEPS if step is None else (step,)
+        steps = self.steps if step is None else (step,)
         total = np.zeros(len(self.times_s))
         for item in self.items:
             for name in steps:
@@ -84,16 +86,22 @@ def flow_of(scenario: Scenario, timetable: Timetable) -> Flow:
     """The fluid of a scenario under a timetable."""
     grid = _grid(timetable)
     arrivals = persona_arrivals(scenario, timetable, grid)
-    flow = Flow(grid, [])
+    has_cart = scenario.shop.lock_point == "cart"
+    flow = Flow(grid, [], steps=STEPS_WITH_CART if has_cart else STEPS)
     flow.persona_visitors = {name: float(curve[-1]) for name, curve in arrivals.items()}
     flow.persona_requests = dict.fromkeys(arrivals, 0.0)
     for item in _wanted_items(scenario, flow.persona_visitors):
         crowds = {
-            name: _Crowd(grid, arrivals[name] * weight, scenario.crowd.personas[name])
+            name: _Crowd(
+                grid,
+                arrivals[name] * weight,
+                scenario.crowd.personas[name],
+                has_cart=has_cart,
+            )
             for name, weight in item.weights.items()
             if weight > 0
         }
-        flow.items.append(_item_flow(item, crowds, grid, flow.persona_requests))
+        flow.items.append(_item_flow(item, crowds, flow))
     return flow
 
 
@@ -113,8 +121,9 @@ def persona_arrivals(scenario: Scenario, timetable: Timetable, times_s: Curve) -
 class _Crowd:
     """The visitors of one persona who come for one item."""
 
-    def __init__(self, grid: Curve, arrivals: Curve, persona: Persona) -> None:
+    def __init__(self, grid: Curve, arrivals: Curve, persona: Persona, *, has_cart: bool) -> None:
         self._grid = grid
+        self._has_cart = has_cart
         self._arrivals = arrivals
         self._persona = persona
         self._gap_s = max(mean_of(persona.refresh_gap), _SHORTEST_GAP_S)
@@ -165,27 +174,32 @@ class _Crowd:
         looks = np.interp(np.minimum(grid, end), grid, self._first_looks)
         reserve = self._shifted(looks, self._think_s) * persona.buy_fraction
         locked = np.interp(np.minimum(grid, end), grid, reserve)
-        pay = self._shifted(locked, mean_of(persona.payment_time)) * (1 - persona.unpaid_fraction)
+        ordered = locked
+        if self._has_cart:
+            ordered = self._shifted(locked, mean_of(persona.cart_time))
+            ordered = ordered * (1 - persona.abandon_fraction)
+        pay = self._shifted(ordered, mean_of(persona.payment_time)) * (1 - persona.unpaid_fraction)
         if sold_out_s is not None:
             disappointed = self._first_looks - looks + reserve - locked
             browse = browse + self._repeated(disappointed, persona.restock_refresh_limit)
+        if self._has_cart:
+            return {"browse": browse, "cart": reserve, "reserve": ordered, "pay": pay}
         return {"browse": browse, "reserve": reserve, "pay": pay}
 
 
-def _item_flow(
-    item: _Wanted, crowds: Mapping[str, _Crowd], grid: Curve, persona_requests: dict[str, float]
-) -> ItemFlow:
+def _item_flow(item: _Wanted, crowds: Mapping[str, _Crowd], flow: Flow) -> ItemFlow:
+    grid = flow.times_s
     wanted = np.zeros(len(grid))
     for crowd in crowds.values():
         wanted += crowd.wanted_units(item.limit_units)
     sold_out_s = None
     if wanted[-1] >= item.stock_units:
         sold_out_s = max(float(grid[int(np.searchsorted(wanted, item.stock_units))]), 0.0)
-    curves = {step: np.zeros(len(grid)) for step in STEPS}
+    curves = {step: np.zeros(len(grid)) for step in flow.steps}
     for name, crowd in crowds.items():
         for step, curve in crowd.curves(sold_out_s).items():
             curves[step] += curve
-            persona_requests[name] += float(curve[-1])
+            flow.persona_requests[name] += float(curve[-1])
     return ItemFlow(item.sku, item.stock_units, curves, float(wanted[-1]), sold_out_s)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from doorbuster.forecast.assumptions import Assumption, assumptions
 from doorbuster.forecast.doubts import Doubt, doubts
-from doorbuster.forecast.flow import REST, STEPS, Flow, flow_of, steepest_second
+from doorbuster.forecast.flow import REST, Flow, flow_of, steepest_second
 from doorbuster.forecast.stations import StationForecast, seconds_in_system, station_forecasts
 from doorbuster.plan import Timetable
 from doorbuster.scenario.model import Scenario
@@ -126,6 +126,6 @@ def _personas(flow: Flow) -> list[PersonaForecast]:
 
 def _requests(scenario: Scenario, flow: Flow) -> RequestForecast:
     per_s, at_s = steepest_second(flow.times_s, flow.requests())
-    by_step = {step: flow.requests_between(step, at_s, at_s + 1.0) for step in STEPS}
+    by_step = {step: flow.requests_between(step, at_s, at_s + 1.0) for step in flow.steps}
     in_flight = sum(rate * seconds_in_system(scenario, step) for step, rate in by_step.items())
     return RequestForecast(per_s, at_s, by_step, in_flight, float(flow.requests()[-1]))

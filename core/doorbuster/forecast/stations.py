@@ -45,7 +45,7 @@ def station_forecasts(scenario: Scenario, flow: Flow) -> list[StationForecast]:
 
 def seconds_in_system(scenario: Scenario, step: str) -> float:
     """Mean time of a request without any queueing: network, stations, payment provider."""
-    passages = getattr(scenario.service, step) or scenario.service.browse
+    passages = scenario.service.by_step[step]
     time_s = mean_of(scenario.service.network) + sum(mean_of(p.time) for p in passages)
     if step == "pay":
         payments = scenario.payments
@@ -70,7 +70,7 @@ def _work(scenario: Scenario, station: Station, flow: Flow) -> list[tuple[str | 
         empty = np.zeros(len(flow.times_s))
         seconds, requests = per_sku.get(key, (empty, empty))
         for step, curve in item.curves.items():
-            for passage in getattr(scenario.service, step):
+            for passage in scenario.service.by_step[step]:
                 if passage.station == station.name:
                     seconds = seconds + curve * mean_of(passage.time)
                     requests = requests + curve

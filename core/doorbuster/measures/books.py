@@ -14,7 +14,10 @@ from doorbuster.records.tables import CHARGES, ORDERS
 
 Texts = NDArray[np.object_]
 
-ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunded", "refunding", "open")
+ORDER_STATES = (
+    *("locked", "sold", "released", "cancelled", "refunded", "refunding", "open"),
+    "cart",
+)
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 
 

@@ -49,7 +49,7 @@ REQUESTS = pa.schema(
     [
         _REPLICATION,
         _field("visitor", pa.int64(), "number of the visitor in the plan"),
-        _field("step", _WORD, "browse, reserve, pay, poll, cancel or refund"),
+        _field("step", _WORD, "browse, cart, reserve, pay, poll, cancel or refund"),
         _field("attempt", pa.int32(), "how often this visitor has sent this step, from 0"),
         _field("intended_s", pa.float64(), "when the visitor wanted to send it"),
         _field("sent_s", pa.float64(), "when it was sent", nullable=True),
@@ -79,7 +79,7 @@ ORDERS = pa.schema(
         _field("quantity", pa.int32(), "units"),
         _field("amount_cents", pa.int64(), "what it costs"),
         _field("discount_cents", pa.int64(), "what it costs less by a coupon, 0 without one"),
-        _field("state", _WORD, "locked, sold, released, cancelled, refunding or refunded"),
+        _field("state", _WORD, "a name of measures.books.ORDER_STATES"),
         _field("reserved_s", pa.float64(), "when its units were locked"),
         _field("expires_s", pa.float64(), "when the lock was to lapse"),
         _field("released_s", pa.float64(), "when its units were given back", nullable=True),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from doorbuster.documents import Check, Place, allowed_names, suggestion
 from doorbuster.scenario.bundles import bundle_mistakes
-from doorbuster.scenario.crowd import Crowd, Persona
+from doorbuster.scenario.crowd import CART_FIELDS, Crowd, Persona
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.objectives import RefundTime
@@ -65,6 +65,8 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
     _one_way_to_be_broken(scenario, found)
     if shop.lock_point == "payment":
         _locks_at_payment(shop, found)
+    if shop.lock_point == "cart":
+        _locks_in_the_cart(shop, found)
     found.found.extend(bundle_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
@@ -87,6 +89,22 @@ def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
                 "change one of the two"
             )
             found.add(("shop", "lock_point"), what)
+
+
+def _locks_in_the_cart(shop: Shop, found: Contradictions) -> None:
+    """A broken strategy knows no carts, and the books do not tell when a cart became an order."""
+    if shop.strategy in BROKEN_STRATEGIES:
+        what = (
+            f"'cart' needs a correct strategy (got {shop.strategy!r}, which is broken in a way of "
+            "its own); allowed 'order'; change one of the two"
+        )
+        found.add(("shop", "lock_point"), what)
+    if shop.coupon is not None:
+        what = (
+            "'cart' cannot be combined with a coupon, which is redeemed by the order, whose moment "
+            "no book of a cart tells; leave the coupon out or choose another lock_point"
+        )
+        found.add(("shop", "lock_point"), what)
 
 
 def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:
@@ -192,7 +210,7 @@ def _service(scenario: Scenario, found: Contradictions) -> None:
     service = scenario.service
     names = [station.name for station in service.stations]
     found.unique(("service", "stations"), "name", names, "station")
-    for step in ("browse", "reserve", "pay", "poll", "cancel", "refund"):
+    for step in ("browse", "reserve", "pay", "poll", "cancel", "refund", "cart"):
         for index, passage in enumerate(getattr(service, step) or ()):
             found.known(("service", step, index, "station"), passage.station, names, "station")
 
@@ -299,6 +317,8 @@ def _crowd_and_shop(scenario: Scenario, found: Contradictions) -> None:
                 "write shop.refund"
             )
             found.add((*place, "refund_fraction"), what)
+        if scenario.shop.lock_point != "cart":
+            _no_carts(scenario.shop, persona, place, found)
         for sku in persona.wants:
             found.known((*place, "wants", sku), sku, scenario.skus, "sku")
         if persona.wants and not sum(persona.wants.values()):
@@ -311,6 +331,16 @@ def _crowd_and_shop(scenario: Scenario, found: Contradictions) -> None:
                 f"could never buy (got {persona.quantity}); the highest per_account_limit of "
                 f"its items is {limit}; raise that limit or lower the quantity",
             )
+
+
+def _no_carts(shop: Shop, persona: Persona, place: Place, found: Contradictions) -> None:
+    for field in CART_FIELDS:
+        if field in persona.model_fields_set:
+            what = (
+                f"nothing is put into a cart where lock_point is {shop.lock_point!r}; leave it out "
+                "or write lock_point: cart"
+            )
+            found.add((*place, field), what)
 
 
 def _highest_limit(persona: Persona, shop: Shop) -> int | None:

@@ -15,6 +15,10 @@ from doorbuster.scenario.shapes import Shape
 PoolSize = Annotated[int, Field(ge=1, le=1_000_000_000)] | None
 
 
+CART_FIELDS = ("cart_time", "abandon_fraction")
+"""Of a persona: what it does only where carts lock units."""
+
+
 class Identities(Part):
     """How many different identities a persona's visitors share; absent means one each."""
 
@@ -61,8 +65,16 @@ class Persona(Part):
     retry_wait: Distribution = lognormal("1s", 0.5)
     """Between a failed request or a declined payment and the next try. Default assumed."""
     patience: Distribution = constant("300s")
-    """From the arrival: later than this the visitor no longer looks or reserves, but still pays.
-    Default 5m, assumed."""
+    """From the arrival: later than this the visitor no longer looks or reserves, but still orders
+    what is in the cart, and still pays. Default 5m, assumed."""
+    cart_time: Distribution = lognormal("20s", 0.8)
+    """From the cart to the order. Only with `lock_point: cart`. Default assumed: an address and a
+    means of payment are filled in by then."""
+    abandon_fraction: Fraction = 0.2
+    """Carts that are never ordered; their visitors leave at once. Only with `lock_point: cart`.
+    Default 0.2, assumed. Of the carts of shops in general some 70 % are abandoned (Baymard
+    Institute), most by people who only look around: nobody only looks around in the first seconds
+    of a flash sale."""
     payment_time: Distribution = lognormal("8s", 0.5)
     """From the reservation to sending the payment. Default assumed."""
     unpaid_fraction: Fraction = 0.2

@@ -52,7 +52,8 @@ Passages = Annotated[list[Passage], Field(min_length=1, max_length=MAX_PASSAGES)
 class Service(Part):
     """Stations, and which of them each step of a visit passes, in order.
 
-    The stock decision falls at the end of the last passage of `reserve`.
+    The stock decision falls at the end of the last passage of `reserve`, with `lock_point: cart` of
+    `cart`.
     """
 
     network: Distribution = constant("0.5ms")
@@ -72,6 +73,9 @@ class Service(Part):
     """Cancelling a reservation. Default: like reserve."""
     refund: Passages | None = None
     """Asking for the money back. Default: like reserve."""
+    cart: Passages | None = None
+    """Putting units into the cart, where that locks them (`lock_point: cart`). Default: like
+    reserve."""
 
     @property
     def by_step(self) -> dict[str, list[Passage]]:
@@ -83,4 +87,5 @@ class Service(Part):
             "poll": self.poll or self.browse,
             "cancel": self.cancel or self.reserve,
             "refund": self.refund or self.reserve,
+            "cart": self.cart or self.reserve,
         }

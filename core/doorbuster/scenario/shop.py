@@ -137,7 +137,7 @@ BROKEN_LATE_PAYMENTS: frozenset[LatePayment] = frozenset({"forget"})
 EXTENDING: frozenset[LatePayment] = frozenset({"hold", "query_before_cancel"})
 """Where a payment in flight holds its lock: without end, or until the sweep that asks for it."""
 
-LockPoint = Literal["order", "payment"]
+LockPoint = Literal["order", "payment", "cart"]
 LOCK_POINTS: tuple[LockPoint, ...] = get_args(LockPoint)
 """Where a shop may take the units of an order from the shelf."""
 
@@ -202,7 +202,10 @@ class Shop(Part):
     lapse at one moment. Default 0s."""
     lock_point: LockPoint = "order"
     """Which step takes units from the shelf. `order`: a reservation locks its units for
-    `lock_time`. `payment`: a reservation is refused when too few units are there, but takes none;
+    `lock_time`. `cart`: they are locked for `lock_time` when they are put into the cart, by a step
+    of its own before the reservation, which makes an order of it with what is left of that time
+    (`cart_time` and `abandon_fraction` of a persona); not with a broken strategy or a coupon.
+    `payment`: a reservation is refused when too few units are there, but takes none;
     every attempt to pay locks them first, until the provider has answered, and is told `sold out`
     when others were faster: nothing is charged and the order is gone (Vendure allocates stock
     when the payment is settled). Default order. `payment` needs the strategy `conditional_update`,

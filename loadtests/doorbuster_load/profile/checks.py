@@ -51,7 +51,7 @@ FAULT_VARIABLES = (
     "fault_answer",
 )
 """What the templates of fault hooks may name besides."""
-STEP_NAMES = ("browse", "reserve", "pay", "poll", "cancel", "refund")
+STEP_NAMES = ("browse", "cart", "reserve", "pay", "poll", "cancel", "refund")
 
 Mistake = tuple[Place, str]
 _VISITING = frozenset({"tag", "headers", "shared", "visitor", "steps"})
@@ -108,7 +108,7 @@ def _unfinished_steps(profile: Profile) -> Iterator[Mistake]:
     if "pending" in _replies(profile.steps.pay) and profile.steps.poll is None:
         problem = "pay can reply pending, but there is no poll step; say how to ask for a payment"
         yield ("steps", "pay"), problem
-    for step in ("browse", "reserve", "cancel", "refund"):
+    for step in ("browse", "cart", "reserve", "cancel", "refund"):
         if "pending" in _replies(getattr(profile.steps, step) or []):
             problem = f"{step} can reply pending; only pay and poll can, a payment is what pends"
             yield ("steps", step), problem

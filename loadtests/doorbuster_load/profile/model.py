@@ -127,8 +127,12 @@ class Steps(Part):
 
     browse: StepRequests | None = None
     """Look at the item. Left out: the visitor goes to reserve without a request."""
+    cart: StepRequests | None = None
+    """Put the wanted units into the cart, where that locks them (`lock_point: cart`). `attempt` as
+    for reserve."""
     reserve: StepRequests
-    """Lock the wanted units. `attempt` counts the logical attempts."""
+    """Lock the wanted units; where the cart has locked them, order it. `attempt` counts the logical
+    attempts."""
     pay: StepRequests
     """Pay the reservation."""
     poll: StepRequests | None = None

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from doorbuster.scenario.shop import LockPoint
+from doorbuster.vocabulary import Action
+
 Record = Any
 """One record; its fields have the types of the dtype, which mypy cannot see."""
 Records = NDArray[np.void]
@@ -190,7 +193,7 @@ MODEL = _records(
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns late_payment jitter_ns charges_again "
-    "looks_before locks_at_payment coupon coupon_limit coupon_off_cents coupons_per_account "
+    "looks_before locking_step coupon coupon_limit coupon_off_cents coupons_per_account "
     "refund refund_returns refund_row "
     # faults: addresses of stretches
     "frozen still restarts gone deaf unheard apart slow bends_time"
@@ -198,10 +201,14 @@ MODEL = _records(
 """What does not change during a sale: addresses of its tables, and settings.
 
 bends_time: whether any freeze or slowness can move the end of a service or of an answer.
-looks_before: whether the strategy looks before the last station of `reserve`. coupon: how it is
-redeemed, or NO_COUPON.
-locks_at_payment: whether `pay` takes the units. refund: how refunds are paid out, or NO_REFUND;
-refund_row: their delay.
+locking_step: the Action that takes units from the shelf; looks_before: whether the strategy looks
+before its last station. coupon: how it is redeemed, or NO_COUPON. refund: how refunds are paid out,
+or NO_REFUND; refund_row: their delay.
 """
+LOCKING_STEPS: dict[LockPoint, int] = {
+    "order": int(Action.RESERVE),
+    "payment": int(Action.PAY),
+    "cart": int(Action.CART),
+}
 STRETCHES = ("frozen", "still", "restarts", "gone", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

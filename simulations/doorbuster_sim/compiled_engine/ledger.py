@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from doorbuster.compiling import compilable, inlined
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.vocabulary import Reply
+from doorbuster.vocabulary import Action, Reply
 from doorbuster_sim.books import ORDER_STATES
 from doorbuster_sim.compiled_engine.accounts import change_holding, held_units
 from doorbuster_sim.compiled_engine.bundles import (
@@ -58,12 +58,13 @@ from doorbuster_sim.strategies import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-LOCKED, PAID, RELEASED, CANCELLED, REFUNDING, REFUNDED, OPEN = range(len(ORDER_STATES))
+LOCKED, PAID, RELEASED, CANCELLED, REFUNDING, REFUNDED, OPEN, CART = range(len(ORDER_STATES))
 AGAIN = -1
 """Instead of a reply: the request passes its last station once more."""
 _TOO_FEW, _AGAIN = -1, -2
 _OK, _LIMITED, _SOLD_OUT = int(Reply.OK), int(Reply.LIMITED), int(Reply.SOLD_OUT)
 _EXPIRED, _ERROR = int(Reply.EXPIRED), int(Reply.ERROR)
+_PAY, _CART = int(Action.PAY), int(Action.CART)
 
 
 @compilable
@@ -79,7 +80,7 @@ def find_reservation(world: Record, visit: int, attempt: int) -> int:
 def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
     """Whether the lock is gone, or its time is over and no payment holds it."""
     entry = reservation_at(world, reservation)
-    if entry["state"] in (LOCKED, OPEN):
+    if entry["state"] in (LOCKED, OPEN, CART):
         return now_ns >= entry["lapses_ns"] and not _is_held(world, reservation)
     return entry["state"] != PAID
 
@@ -97,7 +98,7 @@ def reserve(
 ) -> int:
     """Lock what a visit wants: OK, LIMITED, SOLD_OUT or AGAIN.
 
-    Where payments lock, it is enough that the units are there.
+    Where payments lock, it is enough that the units are there; where carts do, it is a cart.
 
     seen, coupon_seen: what the request's look told, under a strategy that looks before, and about
     a coupon that is counted by a look.
@@ -107,7 +108,7 @@ def reserve(
     if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
         return _LIMITED
     bucket = 0
-    if model["locks_at_payment"]:
+    if model["locking_step"] == _PAY:
         if level(world, buyer["item"]) < units:
             return _SOLD_OUT
     elif model["strategy"] == CONDITIONAL_UPDATE:
@@ -137,7 +138,11 @@ def reserve(
     entry["item"] = buyer["item"]
     entry["units"] = units
     entry["attempt"] = attempt
-    entry["state"] = OPEN if model["locks_at_payment"] else LOCKED
+    entry["state"] = LOCKED
+    if model["locking_step"] == _PAY:
+        entry["state"] = OPEN
+    elif model["locking_step"] == _CART:
+        entry["state"] = CART
     entry["payments_in_flight"] = 0
     entry["captures"] = 0
     entry["bucket"] = bucket
@@ -237,6 +242,19 @@ def _lock_units(model: Record, world: Record, reservation: int) -> bool:
 
 
 @compilable
+def order_cart(world: Record, cart: int) -> int:
+    """Make an order of a cart: OK, also when it is one already, or EXPIRED. No unit moves."""
+    entry = reservation_at(world, cart)
+    if entry["state"] in (RELEASED, CANCELLED):
+        return _EXPIRED
+    if entry["state"] == CART:
+        if has_lapsed(world, cart, world["now_ns"]):
+            return _EXPIRED
+        entry["state"] = LOCKED
+    return _OK
+
+
+@compilable
 def lock_for_payment(model: Record, world: Record, reservation: int) -> bool:
     """Take the units of an open order; where there are too few, the order is gone."""
     if reservation_at(world, reservation)["state"] != OPEN:
@@ -250,7 +268,7 @@ def lock_for_payment(model: Record, world: Record, reservation: int) -> bool:
 @compilable
 def unlock_unpaid(model: Record, world: Record, reservation: int) -> None:
     """The attempt to pay has failed: what it has locked is for sale again."""
-    if not model["locks_at_payment"]:
+    if model["locking_step"] != _PAY:
         return
     entry = reservation_at(world, reservation)
     move(world, entry["item"], entry["units"], -entry["units"], 0)
@@ -297,7 +315,7 @@ def keep_money(world: Record, reservation: int) -> None:
 def forget(model: Record, world: Record, reservation: int) -> None:
     """Release a reservation whose time is over, unless it was paid; its visit may then go."""
     entry = reservation_at(world, reservation)
-    if entry["state"] in (LOCKED, OPEN):
+    if entry["state"] in (LOCKED, OPEN, CART):
         _give_back(model, world, reservation)
     release(world, entry["visit"])
 
@@ -464,5 +482,5 @@ def count_overdue(world: Record, overdue_ns: int) -> None:
 @compilable
 def _count_one(world: Record, reservation: int, overdue_ns: int) -> None:
     entry = reservation_at(world, reservation)
-    if entry["state"] == LOCKED and has_lapsed(world, reservation, overdue_ns):
+    if entry["state"] in (LOCKED, CART) and has_lapsed(world, reservation, overdue_ns):
         item_at(world, entry["item"])["unpaid_locks"] += 1

@@ -20,6 +20,7 @@ from doorbuster.vocabulary import Action
 from doorbuster_sim import clock
 from doorbuster_sim.compiled_engine.layout import (
     ITEM,
+    LOCKING_STEPS,
     MODEL,
     NOBODY,
     ORDER_LINE,
@@ -56,7 +57,7 @@ class ModelMemory:
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
         record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
-        record["locks_at_payment"] = scenario.shop.lock_point == "payment"
+        record["locking_step"] = LOCKING_STEPS[scenario.shop.lock_point]
         record["looks_before"] = _looks_before(scenario)
         _put_coupon(record, scenario.shop.coupon)
         _put_refund(record, scenario.shop.refund, book)
@@ -126,14 +127,15 @@ def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Rec
     coupon = scenario.shop.coupon
     looks_at_coupon = coupon is not None and coupon.redeem in BROKEN_REDEEMS
     if looks_at_coupon or _looks_before(scenario):
-        steps[Action.RESERVE]["look_passage"] = len(service.reserve) - 1
+        step = Action.CART if scenario.shop.lock_point == "cart" else Action.RESERVE
+        steps[step]["look_passage"] = len(by_action[step]) - 1
     return steps, np.array(rows, PASSAGE)
 
 
 def _looks_before(scenario: Scenario) -> bool:
-    """Whether a reservation looks at the stock before its last station."""
+    """Whether who asks for units looks at the stock before the last station."""
     shop = scenario.shop
-    return shop.lock_point == "order" and code_of(shop.strategy) in LOOKS_BEFORE
+    return shop.lock_point != "payment" and code_of(shop.strategy) in LOOKS_BEFORE
 
 
 def pool_range(scenario: Scenario, station: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from doorbuster.compiling import compilable
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.ledger import (
+    CART,
     LOCKED,
     OPEN,
     PAID,
@@ -37,7 +38,7 @@ def refund(model: Record, world: Record, request: int) -> int:
     state = reservation_at(world, reservation)["state"]
     if state in (REFUNDING, REFUNDED):
         return _OK
-    if state in (LOCKED, OPEN) or model["refund"] == NO_REFUND:
+    if state in (LOCKED, OPEN, CART) or model["refund"] == NO_REFUND:
         # Not paid yet: the shop refuses with a 409.
         return _ERROR
     if state != PAID:

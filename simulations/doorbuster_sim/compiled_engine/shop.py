@@ -16,6 +16,7 @@ from doorbuster_sim.compiled_engine.keeping import release, take_payment
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, WAITS, Record
 from doorbuster_sim.compiled_engine.ledger import (
     AGAIN,
+    CART,
     LOCKED,
     PAID,
     cancel,
@@ -23,6 +24,7 @@ from doorbuster_sim.compiled_engine.ledger import (
     has_lapsed,
     keep_money,
     lock_for_payment,
+    order_cart,
     reserve,
     settle,
     unlock_unpaid,
@@ -51,7 +53,7 @@ _SERVICE, _LINE_SERVICE = int(Purpose.SERVICE), int(Purpose.LINE_SERVICE)
 _SERVED, _PROVIDER_ANSWER = int(Rank.SERVED), int(Rank.PROVIDER_ANSWER)
 _PAYMENT_TIMEOUT, _REACH_VISITOR = int(Rank.PAYMENT_TIMEOUT), int(Rank.REACH_VISITOR)
 _BROWSE, _RESERVE, _PAY = int(Action.BROWSE), int(Action.RESERVE), int(Action.PAY)
-_CANCEL, _REFUND = int(Action.CANCEL), int(Action.REFUND)
+_CANCEL, _REFUND, _CART = int(Action.CANCEL), int(Action.REFUND), int(Action.CART)
 _OK, _NOT_OPEN, _SOLD_OUT = int(Reply.OK), int(Reply.NOT_OPEN), int(Reply.SOLD_OUT)
 _DECLINED, _PENDING, _EXPIRED = int(Reply.DECLINED), int(Reply.PENDING), int(Reply.EXPIRED)
 _OVERLOADED, _ERROR = int(Reply.OVERLOADED), int(Reply.ERROR)
@@ -252,7 +254,10 @@ def _decide(model: Record, world: Record, request: int) -> None:
     action = entry["action"]
     if action == _BROWSE:
         answer(model, world, request, _show(world, entry["visit"]))
-    elif action == _RESERVE:
+    elif action == _RESERVE and model["locking_step"] == _CART:
+        cart = find_reservation(world, entry["visit"], entry["logical_attempt"])
+        answer(model, world, request, _EXPIRED if cart == NOBODY else order_cart(world, cart))
+    elif action in (_RESERVE, _CART):
         _answer_reservation(model, world, request, _reserve(model, world, request))
     elif action == _PAY:
         _pay(model, world, request)
@@ -323,8 +328,8 @@ def _pay(model: Record, world: Record, request: int) -> None:
             answer(model, world, request, _EXPIRED)
             return
         lock = reservation_at(world, reservation)
-        if lock["state"] == PAID or lock["payments_in_flight"] > 0:
-            # Paid already, or about to be: the shop refuses with a 409.
+        if lock["state"] in (PAID, CART) or lock["payments_in_flight"] > 0:
+            # Paid already, or about to be, or no order yet: the shop refuses with a 409.
             answer(model, world, request, _ERROR)
             return
         if not lock_for_payment(model, world, reservation):

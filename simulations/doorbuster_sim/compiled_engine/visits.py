@@ -41,11 +41,12 @@ _SEND, _REACH_SHOP, _REQUEST_TIMEOUT = (
     int(Rank.REACH_SHOP),
     int(Rank.REQUEST_TIMEOUT),
 )
-_LEAVE, _RESERVE, _PAY, _POLL = (
+_LEAVE, _RESERVE, _PAY, _POLL, _CART = (
     int(Action.LEAVE),
     int(Action.RESERVE),
     int(Action.PAY),
     int(Action.POLL),
+    int(Action.CART),
 )
 _OK, _DECLINED, _OVERLOADED = int(Reply.OK), int(Reply.DECLINED), int(Reply.OVERLOADED)
 _ERROR, _TIMEOUT = int(Reply.ERROR), int(Reply.TIMEOUT)
@@ -132,7 +133,7 @@ def send(model: Record, world: Record, visit: int) -> None:
     entry["channel"] = buyer["channel"]
     entry["reserving_attempt"] = buyer["refusal_count"]
     entry["logical_attempt"] = (
-        buyer["refusal_count"] if buyer["action"] == _RESERVE else buyer["decline_count"]
+        buyer["refusal_count"] if buyer["action"] in (_RESERVE, _CART) else buyer["decline_count"]
     )
     entry["passage"] = 0
     entry["line"] = 0

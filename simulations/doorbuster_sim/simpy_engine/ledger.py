@@ -31,6 +31,14 @@ class LockState(Enum):
     REFUNDING = "refunding"
     REFUNDED = "refunded"
     OPEN = "open"
+    CART = "cart"
+
+
+_FIRST_STATES: dict[LockPoint, LockState] = {
+    "order": LockState.LOCKED,
+    "payment": LockState.OPEN,
+    "cart": LockState.CART,
+}
 
 
 @dataclass
@@ -65,12 +73,12 @@ class Reservation:
     @property
     def is_locked(self) -> bool:
         """Whether it holds units that nobody has paid."""
-        return self.state is LockState.LOCKED
+        return self.state in (LockState.LOCKED, LockState.CART)
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether it may be paid, whether or not it holds units."""
-        return self.state in (LockState.LOCKED, LockState.OPEN)
+        """Whether it waits to be ordered or paid, whether or not it holds units."""
+        return self.state in (LockState.LOCKED, LockState.OPEN, LockState.CART)
 
     @property
     def is_held(self) -> bool:
@@ -181,6 +189,7 @@ class StockLedger:
         self.coupons = CouponBook(coupon) if coupon is not None else None
         self._late_payment = late_payment
         self._locks_at_payment = lock_point == "payment"
+        self._first_state = _FIRST_STATES[lock_point]
         self._sweep_ns = sweep_ns
         self._swept_ns: int | None = None
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -222,7 +231,7 @@ class StockLedger:
     ) -> tuple[Reply | None, Reservation | None]:
         """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
 
-        Where payments lock, it is enough that the units are there.
+        Where payments lock, it is enough that the units are there; where carts do, it is a cart.
 
         None instead of a reply: somebody was faster, look again. coupon_seen: None for a wish
         that brings no coupon.
@@ -250,7 +259,7 @@ class StockLedger:
             bucket=bucket,
             discount_cents=discount_cents,
             is_extended=self._late_payment in EXTENDING,
-            state=LockState.OPEN if self._locks_at_payment else LockState.LOCKED,
+            state=self._first_state,
         )
         self._locks.append(reservation)
         return Reply.OK, reservation
@@ -258,6 +267,16 @@ class StockLedger:
     def _is_within_limit(self, account: int, item: int, units: int) -> bool:
         held = self._held_units[account, item]
         return within_purchase_limit(held, units, self.items[item].limit)
+
+    def order(self, cart: Reservation, now_ns: int) -> Reply:
+        """Make an order of a cart: OK, also when it is one already, or EXPIRED. No unit moves."""
+        if cart.state in (LockState.RELEASED, LockState.CANCELLED):
+            return Reply.EXPIRED
+        if cart.state is LockState.CART:
+            if cart.has_lapsed(now_ns):
+                return Reply.EXPIRED
+            cart.state = LockState.LOCKED
+        return Reply.OK
 
     def lock_for_payment(self, reservation: Reservation, now_ns: int) -> bool:
         """Take the units of an open order; where there are too few, the order is gone."""
@@ -400,7 +419,7 @@ class StockLedger:
             orders_refunded=stock.refunds,
             unreturned_units=stock.unreturned,
             lapsed_locks=sum(
-                lock.item == item and lock.state is LockState.LOCKED and lock.has_lapsed(overdue_ns)
+                lock.item == item and lock.is_locked and lock.has_lapsed(overdue_ns)
                 for lock in self._locks
             ),
         )

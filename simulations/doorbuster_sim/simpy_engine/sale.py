@@ -149,7 +149,9 @@ class _Sale:
             int(plan.account[visitor]),
             state.channel,
             logical_attempt=(
-                state.refusal_count if step == Action.RESERVE else state.decline_count
+                state.refusal_count
+                if step in (Action.CART, Action.RESERVE)
+                else state.decline_count
             ),
             reserving_attempt=state.refusal_count,
             brings_coupon=step is Action.RESERVE and self._brings_coupon(visitor),

@@ -53,7 +53,8 @@ class Request(NamedTuple):
     account: int
     channel: int
     logical_attempt: int
-    """Of reserve and pay: repeated requests with the same one are the same order or payment."""
+    """Of cart, reserve and pay: repeated requests with the same one are the same order or payment.
+    A cart and the order that it becomes have the same one."""
     reserving_attempt: int
     """Of pay and poll: the logical attempt that made the reservation."""
     brings_coupon: bool = False
@@ -165,6 +166,8 @@ class SimulatedShop:
             coupon=scenario.shop.coupon,
             lock_point=scenario.shop.lock_point,
         )
+        has_cart = scenario.shop.lock_point == "cart"
+        self._asks_for_units = Action.CART if has_cart else Action.RESERVE
         self._coupon = scenario.shop.coupon
         refund = scenario.shop.refund
         self._refunds = RefundDesk(refund, self.ledger, faults, system_seed) if refund else None
@@ -217,19 +220,23 @@ class SimulatedShop:
         return 0 if reply is Reply.ERROR else put_off_plain(self._faults.frozen, now_ns) - now_ns
 
     def _serve(self, request: Request) -> Waiting:
-        if request.action == Action.RESERVE:
+        if request.action == self._asks_for_units:
             return (yield from self._serve_reservation(request))
         for index in range(len(self._passages[request.action])):
             if not (yield from self._pass(request, index)):
                 return Reply.OVERLOADED
         if request.action == Action.BROWSE:
             return self._show(request)
+        if request.action == Action.RESERVE:
+            return self._order(request)
         if request.action == Action.PAY:
             return (yield from self._pay(request))
         if request.action == Action.CANCEL:
             return self._cancel(request)
         if request.action == Action.REFUND:
             return self._refund(request)
+        if request.action == Action.CART:
+            return Reply.ERROR  # A shop without carts; only a behaviour of the user's asks it.
         return self._tell_payment(request)
 
     def _pass(
@@ -255,7 +262,7 @@ class SimulatedShop:
 
     def _serve_reservation(self, request: Request) -> Waiting:
         """All stations, with a look at the stock before the last one; overtaken, it looks again."""
-        last = len(self._passages[Action.RESERVE]) - 1
+        last = len(self._passages[request.action]) - 1
         for index in range(last):
             if not (yield from self._pass(request, index)):
                 return Reply.OVERLOADED
@@ -411,6 +418,11 @@ class SimulatedShop:
             customer.reservations[request.logical_attempt] = reservation
         return reply
 
+    def _order(self, request: Request) -> Reply:
+        """Make an order of the cart that a visitor has."""
+        cart = self._customer(request.visitor).reservations.get(request.logical_attempt)
+        return Reply.EXPIRED if cart is None else self.ledger.order(cart, self._env.now_ns)
+
     def _pay(self, request: Request) -> Waiting:
         customer = self._customer(request.visitor)
         payment = customer.payments.get(request.logical_attempt)
@@ -418,8 +430,10 @@ class SimulatedShop:
             reservation = customer.reservations.get(request.reserving_attempt)
             if reservation is None or reservation.has_lapsed(self._env.now_ns):
                 return Reply.EXPIRED
-            if reservation.state is LockState.PAID or reservation.payments_in_flight:
-                return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
+            is_payable = reservation.state not in (LockState.PAID, LockState.CART)
+            if not is_payable or reservation.payments_in_flight:
+                # Paid already, or about to be, or no order yet: the shop refuses with a 409.
+                return Reply.ERROR
             if not self.ledger.lock_for_payment(reservation, self._env.now_ns):
                 return Reply.SOLD_OUT
             payment = self._begin_payment(request, reservation)
