@@ -14,6 +14,7 @@ import heapq
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from doorbuster.provider import CHARGED_AGAIN, provider_answer, provider_of
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.distributions import Constant
 from doorbuster.scenario.refunds import PAYOUTS
-from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
+from doorbuster.scenario.shop import LATE_PAYMENTS, LOCK_POINTS, UNANSWERED_CHARGES
 from doorbuster.visitor import brings_coupon
 from doorbuster_shop.endpoints.payments import status_of
 from doorbuster_shop.store.opening import open_store
@@ -51,7 +52,7 @@ READING_NS = 500 * MS
 # What happens first of what happens at once, as docs/simulated-world.md has it.
 SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING, PAYOUT = range(6)
 
-SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3, "refund": 6}
+SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3, "refund": 6, "cart": 9}
 HALF_NETWORK_NS = 2 * MS
 
 SHORT = st.sampled_from(["10ms", "20ms", "50ms", "100ms", "200ms"])
@@ -76,6 +77,8 @@ PERSONAS = st.fixed_dictionaries(
         "coupon_fraction": FRACTIONS,
         "refund_fraction": FRACTIONS,
         "refund_after": SHORT,
+        "cart_time": SHORT,
+        "abandon_fraction": st.sampled_from([0.0, 0.0, 0.3]),
     }
 )
 VISITORS = st.tuples(
@@ -99,7 +102,7 @@ CHANCES = st.fixed_dictionaries(
         "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
         "drain": st.sampled_from([0, "100ms", "3s"]),
         "late_payment": st.sampled_from(("hold", "hold", *LATE_PAYMENTS)),
-        "lock_point": st.sampled_from(["order", "payment"]),
+        "lock_point": st.sampled_from(LOCK_POINTS),
         "unanswered_charge": st.sampled_from(UNANSWERED_CHARGES),
         "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
         "coupon": st.none()
@@ -131,6 +134,9 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         {"sku": sku, "stock": stock, "price": price, "per_account_limit": chance["limit"]}
         for sku, stock, price in zip(("a", "b"), chance["stock"], (3, 50), strict=True)
     ]
+    lock_point = chance["lock_point"]
+    if lock_point == "payment" and chance["late_payment"] != "hold":
+        lock_point = "order"
     channel = {"name": "card", "share": 1, "late_by": "150ms"}
     channel |= {k: chance[k] for k in ("latency", "decline_fraction", "late_fraction")}
     phase = {"start": "-100ms", "duration": "2s", "shape": {"kind": "constant", "level": 1}}
@@ -138,12 +144,14 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         shop={
             "items": items,
             **{k: chance[k] for k in ORDER_LIFE},
-            "lock_point": chance["lock_point"] if chance["late_payment"] == "hold" else "order",
-            # Allowed beside `hold` alone, without refunds, and where orders lock.
+            "lock_point": lock_point,
+            # No coupon is redeemed by a cart.
+            "coupon": chance["coupon"] if lock_point != "cart" else None,
+            # Allowed beside `hold` alone, without refunds, and not where payments lock.
             "unanswered_charge": chance["unanswered_charge"]
             if chance["late_payment"] == "hold"
             and chance["refund"] is None
-            and chance["lock_point"] == "order"
+            and lock_point != "payment"
             else "wait",
         },
         crowd={
@@ -222,7 +230,7 @@ def sent_requests(sale: SimulatedSale) -> list[tuple[Sent, Record]]:
                 row["step"],
                 sent_ns,
                 before.reserving_attempt
-                + (before.step in {"reserve", "pay"} and told == "sold_out"),
+                + (before.step in {"cart", "reserve", "pay"} and told == "sold_out"),
                 before.paying_attempt + (told == "declined"),
             )
         last[row["visitor"]] = sent
@@ -239,6 +247,7 @@ REFUSALS = {
     Refusal.ALREADY_PAID: "error",
     Refusal.NOT_PAID: "error",
     Refusal.NO_REFUNDS: "error",
+    Refusal.NOT_ORDERED: "error",
     None: "ok",
 }
 STATES = {"pending": "pending", "paid": "ok", "declined": "declined", "expired": "expired"}
@@ -308,7 +317,20 @@ class Replay:
             return "not_open"
         return "ok" if item.available_units else "sold_out"
 
+    def cart(self, sent: Sent, now_ns: int) -> str:
+        return self.take_units(sent, now_ns, self.shop.fill_cart)
+
     def reserve(self, sent: Sent, now_ns: int) -> str:
+        if self.scenario.shop.lock_point != "cart":
+            persona = int(self.plan.persona[sent.visitor])
+            is_brought = plain(brings_coupon)(self.behaviour, sent.visitor, persona)
+            take = partial(self.shop.reserve, brings_coupon=is_brought)
+            return self.take_units(sent, now_ns, take)
+        cart = self.reservation_ids[sent.visitor, sent.reserving_attempt]
+        got = self.shop.order_cart(cart, now_ns)
+        return REFUSALS[got] if isinstance(got, Refusal) else "ok"
+
+    def take_units(self, sent: Sent, now_ns: int, take: Callable[..., Any]) -> str:
         key = f"{sent.visitor} reserves, {sent.reserving_attempt}"
         account = str(self.plan.account[sent.visitor])
         units = int(self.plan.quantity[sent.visitor])
@@ -316,10 +338,7 @@ class Replay:
         span_ns = plain(lock_span_ns)(
             self.lock_ns, self.jitter_ns, self.seed, sent.visitor, sent.reserving_attempt
         )
-        persona = int(self.plan.persona[sent.visitor])
-        is_brought = plain(brings_coupon)(self.behaviour, sent.visitor, persona)
-        wish = Wish(key, self.sku(sent), account, units)
-        got = self.shop.reserve(wish, now_ns, span_ns, brings_coupon=is_brought)
+        got = take(Wish(key, self.sku(sent), account, units), now_ns, span_ns)
         if isinstance(got, Refusal):
             return REFUSALS[got]
         self.reservation_ids[sent.visitor, sent.reserving_attempt] = got.id

@@ -68,6 +68,8 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
         "/admin/reservations/{reservation_id}/cancel",
         "/admin/reset",
         "/admin/stock",
+        "/carts",
+        "/carts/{cart_id}/order",
         "/healthz",
         "/items/{sku}",
         "/metrics",

@@ -51,6 +51,8 @@ class Sale(RuleBasedStateMachine):
         self.shop = shop
         self.late_payment = late_payment
         self.unpaid = "open" if lock_point == "payment" else "locked"
+        self.first_state = "cart" if lock_point == "cart" else self.unpaid
+        self.take_units = shop.fill_cart if lock_point == "cart" else shop.reserve
         terms = replace(TERMS, late_payment=late_payment, lock_point=lock_point)
         shop.begin_sale(terms, OPENS_S)
         self.now_s = OPENS_S - 5
@@ -78,7 +80,7 @@ class Sale(RuleBasedStateMachine):
             return Refusal.UNKNOWN_ITEM
         if self.now_s < OPENS_S:
             return Refusal.NOT_OPEN
-        held = self.units(wish.sku, "locked", "open", "sold", account=wish.account)
+        held = self.units(wish.sku, "locked", "open", "cart", "sold", account=wish.account)
         if held + wish.quantity > item.per_account_limit:
             return Refusal.LIMIT_REACHED
         return Refusal.SOLD_OUT if self.are_gone(wish) else None
@@ -92,22 +94,34 @@ class Sale(RuleBasedStateMachine):
     def reserve(self, sku: str, account: str, quantity: int) -> object:
         wish = Wish(self.new_key(), sku, account, quantity)
         expected = self.expected_refusal(wish)
-        got = self.shop.reserve(wish, self.now_s, LOCK_S)
+        got = self.take_units(wish, self.now_s, LOCK_S)
         if expected is not None:
             assert got is expected
             return multiple()
         assert isinstance(got, Reservation)
         assert got.amount_cents == quantity * next(i.price_cents for i in ITEMS if i.sku == sku)
-        self.model[got.id] = Lock(got.id, wish, self.now_s + LOCK_S, self.unpaid)
+        self.model[got.id] = Lock(got.id, wish, self.now_s + LOCK_S, self.first_state)
         return got.id
 
     @rule(lock=locks)
     def reserve_again_with_the_same_key(self, lock: str) -> None:
-        got = self.shop.reserve(self.model[lock].wish, self.now_s, LOCK_S)
+        got = self.take_units(self.model[lock].wish, self.now_s, LOCK_S)
         assert isinstance(got, Reservation)
         assert got.id == lock
         other = self.model[lock].wish._replace(account="somebody else")
-        assert self.shop.reserve(other, self.now_s, LOCK_S) is Refusal.KEY_REUSED
+        assert self.take_units(other, self.now_s, LOCK_S) is Refusal.KEY_REUSED
+
+    @rule(lock=locks)
+    def order(self, lock: str) -> None:
+        """Of a cart; what is ordered already stays as it is."""
+        known = self.model[lock]
+        got = self.shop.order_cart(lock, self.now_s)
+        is_late = known.state == "cart" and self.now_s >= known.expires_s
+        if known.state in ENDED or is_late:
+            assert got is Refusal.RESERVATION_EXPIRED
+            return
+        known.state = "locked" if known.state == "cart" else known.state
+        assert (got.id, got.state) == (lock, known.state)
 
     @rule(target=payments, lock=locks)
     def pay(self, lock: str) -> object:
@@ -119,6 +133,8 @@ class Sale(RuleBasedStateMachine):
             assert got is Refusal.ALREADY_PAID
         elif known.state in ENDED or self.now_s >= known.expires_s:
             assert got is Refusal.RESERVATION_EXPIRED
+        elif known.state == "cart":
+            assert got is Refusal.NOT_ORDERED
         elif known.state == "open" and self.are_gone(known.wish):
             assert got is Refusal.SOLD_OUT
             known.state = "released"
@@ -131,7 +147,8 @@ class Sale(RuleBasedStateMachine):
     def are_gone(self, wish: Wish) -> bool:
         """Whether too few units are left."""
         item = next(item for item in ITEMS if item.sku == wish.sku)
-        return self.units(wish.sku, "locked", "sold") + wish.quantity > item.initial_units
+        taken = self.units(wish.sku, "locked", "cart", "sold")
+        return taken + wish.quantity > item.initial_units
 
     @rule(payment=consumes(payments), twice=st.booleans())
     def capture(self, payment: tuple[str, str], twice: bool) -> None:
@@ -221,7 +238,7 @@ class Sale(RuleBasedStateMachine):
     def levels_and_audit_agree_with_the_model(self) -> None:
         account = self.shop.audit(self.now_s, 0.0, self.captures)
         for item, level, line in zip(ITEMS, self.shop.read_levels(), account.items, strict=True):
-            locked, sold = self.units(item.sku, "locked"), self.units(item.sku, "sold")
+            locked, sold = self.units(item.sku, "locked", "cart"), self.units(item.sku, "sold")
             available = item.initial_units - locked - sold
             assert level == (item.sku, available, locked, sold)
             assert (line.available_units, line.locked_units) == (available, locked)
@@ -251,6 +268,14 @@ def test_so_it_does_where_payments_lock(
     kept: tuple[str, str], request: pytest.FixtureRequest
 ) -> None:
     agree(kept, request, "hold", "payment")
+
+
+@pytest.mark.parametrize("late_payment", ["hold", "recheck_stock"])
+@pytest.mark.parametrize("kept", on(CORRECT))
+def test_so_it_does_where_carts_lock(
+    kept: tuple[str, str], late_payment: str, request: pytest.FixtureRequest
+) -> None:
+    agree(kept, request, late_payment, "cart")
 
 
 def agree(

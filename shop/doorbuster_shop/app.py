@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from doorbuster_shop.answers import ProblemError, answer, on_problem, problem
 from doorbuster_shop.endpoints.admin import AdminEndpoints
 from doorbuster_shop.endpoints.books import BookEndpoints
+from doorbuster_shop.endpoints.carts import CartEndpoints
 from doorbuster_shop.endpoints.items import ItemEndpoints
 from doorbuster_shop.endpoints.payments import PaymentEndpoints
 from doorbuster_shop.endpoints.reservations import ReservationEndpoints
@@ -70,9 +71,12 @@ def shop_app(
 
 def _buyer_routes(shop: Shop) -> list[Route]:
     items, reservations = ItemEndpoints(shop), ReservationEndpoints(shop)
+    carts = CartEndpoints(shop)
     payments = PaymentEndpoints(shop)
     return [
         Route("/items/{sku}", items.browse),
+        Route("/carts", carts.fill, methods=["POST"]),
+        Route("/carts/{cart_id}/order", carts.order, methods=["POST"]),
         Route("/reservations", reservations.reserve, methods=["POST"]),
         Route("/reservations/{reservation_id}", reservations.withdraw, methods=["DELETE"]),
         Route("/reservations/{reservation_id}/refund", reservations.refund, methods=["POST"]),

@@ -16,13 +16,18 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class ReservationRequest(Body):
+class CartRequest(Body):
     """Units that a buyer wants."""
 
     sku: Text
     quantity: Annotated[int, Field(ge=1, le=1_000)] = 1
     account: Text | Annotated[int, Field(ge=0, lt=2**63)]
     """Who buys, as a name or a number. The purchase limit counts per account."""
+
+
+class ReservationRequest(CartRequest):
+    """Units that a buyer wants."""
+
     coupon: bool = False
     """Whether the buyer brings the coupon of the sale. One that is used up is no refusal."""
 
@@ -70,6 +75,17 @@ class ReservationReply(Body):
     """Time left to begin a payment; 0 when it is over."""
 
 
+class CartReply(Body):
+    """Units that are locked in a cart."""
+
+    cart_id: str
+    """The order that is made of it has the same id."""
+    amount_cents: Count
+    """What they cost."""
+    expires_in_s: Annotated[float, Field(ge=0)]
+    """Time left to order and to begin a payment; 0 when it is over."""
+
+
 class PaymentReply(Body):
     """Where a payment stands."""
 
@@ -103,8 +119,11 @@ class OrderReply(Body):
     amount_cents: Count
     discount_cents: Count
     """What the coupon has taken off."""
-    state: Literal["locked", "open", "sold", "released", "cancelled", "refunding", "refunded"]
-    """`open`: it holds no units, for payments lock them here."""
+    state: Literal[
+        "locked", "open", "cart", "sold", "released", "cancelled", "refunding", "refunded"
+    ]
+    """`open`: it holds no units, for payments lock them here. `cart`: it holds units, and is not
+    ordered yet."""
     reserved_s: float
     expires_s: float
     """When the lock lapses unless it is paid."""

@@ -14,10 +14,12 @@ from doorbuster_shop.endpoints.webhooks import Notification
 from doorbuster_shop.provider.signature import HEADER
 
 MODELS: tuple[type[BaseModel], ...] = (
+    bodies.CartRequest,
     bodies.ReservationRequest,
     bodies.PaymentRequest,
     bodies.ResetRequest,
     bodies.ItemReply,
+    bodies.CartReply,
     bodies.ReservationReply,
     bodies.PaymentReply,
     bodies.StockListReply,
@@ -103,6 +105,8 @@ def _operation(operation_id: str, summary: str, responses: Part, **others: Any) 
 def _buyer_paths() -> Part:
     return {
         "/items/{sku}": {"get": _browse()},
+        "/carts": {"post": _fill_cart()},
+        "/carts/{cart_id}/order": {"post": _order_cart()},
         "/reservations": {"post": _reserve()},
         "/reservations/{reservation_id}": {"delete": _withdraw()},
         "/reservations/{reservation_id}/payments": {"post": _pay()},
@@ -123,6 +127,40 @@ def _browse() -> Part:
     )
 
 
+def _fill_cart() -> Part:
+    return _operation(
+        "fill_cart",
+        "Lock units by putting them into a cart",
+        {
+            "201": _reply("The units are locked.", bodies.CartReply),
+            "400": _problem("No usable key (`idempotency_key_missing`)."),
+            "404": _problem("No such item (`unknown_item`)."),
+            "409": _problem("The limit of the account is used up (`limit_reached`), or not enough "
+                            "units are available (`sold_out`). Carts lock nothing in this shop "
+                            "(`no_carts`)."),
+            "413": _problem("The body is too large (`too_large`)."),
+            "422": _problem("The body is wrong (`malformed`), or the key belongs to another wish "
+                            "(`idempotency_key_reused`)."),
+            "425": _problem("The sale has not opened yet (`not_open`)."),
+        },
+        parameters=[_KEY],
+        requestBody=_body(bodies.CartRequest),
+    )  # fmt: skip
+
+
+def _order_cart() -> Part:
+    return _operation(
+        "order_cart",
+        "Make an order of a cart; its lock goes on",
+        {
+            "200": _reply("It is ordered, now or before.", bodies.ReservationReply),
+            "404": _problem("No such cart (`unknown_reservation`)."),
+            "410": _problem("Its time is over (`reservation_expired`)."),
+        },
+        parameters=[_in_path("cart_id")],
+    )
+
+
 def _reserve() -> Part:
     return _operation(
         "reserve",
@@ -132,7 +170,8 @@ def _reserve() -> Part:
             "400": _problem("No usable key (`idempotency_key_missing`)."),
             "404": _problem("No such item (`unknown_item`)."),
             "409": _problem("The limit of the account is used up (`limit_reached`), or not enough "
-                            "units are available (`sold_out`)."),
+                            "units are available (`sold_out`). This shop makes orders of carts "
+                            "(`needs_cart`)."),
             "413": _problem("The body is too large (`too_large`)."),
             "422": _problem("The body is wrong (`malformed`), or the key belongs to another wish "
                             "(`idempotency_key_reused`)."),
@@ -186,7 +225,8 @@ def _pay() -> Part:
             "404": _problem("No such reservation (`unknown_reservation`)."),
             "409": _problem("Another payment is in flight (`payment_in_progress`) or has "
                             "succeeded (`already_paid`). Where only payments lock units: too few "
-                            "are left (`sold_out`), and the order is gone."),
+                            "are left (`sold_out`), and the order is gone. It is a cart "
+                            "(`not_ordered`)."),
             "410": _problem("The time to pay is over (`reservation_expired`)."),
             "413": _problem("The body is too large (`too_large`)."),
             "422": _problem("The body is wrong (`malformed`, `unknown_channel`), or the key "

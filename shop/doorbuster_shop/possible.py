@@ -24,12 +24,6 @@ def check_possible(
     scenario: Scenario, worker_count: int, store: str, has_redis: bool, has_provider: bool
 ) -> None:
     """Raises: ImpossibleError. has_provider: whether the payment provider is the shop's own."""
-    if scenario.shop.lock_point == "cart":
-        message = (
-            "shop.lock_point: cart: this shop has no carts; simulate the sale, or choose another "
-            "lock_point"
-        )
-        raise ImpossibleError(message)
     _check_workers(scenario.shop.strategy, worker_count, has_redis=has_redis)
     for index, fault in enumerate(scenario.faults):
         place = f"faults[{index}]: {fault.kind}"

@@ -21,6 +21,9 @@ TOLD_AS = {
     Refusal.ALREADY_PAID: (409, "this reservation is paid"),
     Refusal.NOT_PAID: (409, "this reservation is not paid, so there is no money to give back"),
     Refusal.NO_REFUNDS: (409, "this shop gives no money back"),
+    Refusal.NO_CARTS: (409, "this shop locks no units in carts; reserve them"),
+    Refusal.NEEDS_CART: (409, "this shop makes orders of carts; put the units into one"),
+    Refusal.NOT_ORDERED: (409, "this is a cart, and no order yet; order it before you pay"),
 }
 
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from doorbuster_shop.answers import answer, idempotency_key, read_body
 from doorbuster_shop.bodies import ReservationRequest
+from doorbuster_shop.endpoints.carts import time_left_s
 from doorbuster_shop.endpoints.refusals import refuse
 from doorbuster_shop.shop import Shop
 from doorbuster_shop.store.reservations import Refusal, Wish
@@ -31,13 +32,12 @@ class ReservationEndpoints:
         )
         if isinstance(reservation, Refusal):
             return refuse(reservation)
-        from_s = max(now_s, reservation.reserved_at_s)  # A new one may have waited for its units.
         return answer(
             {
                 "reservation_id": reservation.id,
                 "amount_cents": reservation.amount_cents,
                 "discount_cents": reservation.discount_cents,
-                "expires_in_s": max(0.0, reservation.expires_at_s - from_s),
+                "expires_in_s": time_left_s(reservation, now_s),
             },
             201,
         )

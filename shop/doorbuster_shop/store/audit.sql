@@ -4,7 +4,8 @@
 WITH held AS (
     SELECT sku, account, sum(quantity) AS units
     FROM reservations
-    WHERE state IN ('locked', 'open', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL
+    WHERE state IN ('locked', 'open', 'cart', 'sold', 'refunding', 'refunded')
+      AND returned_at_s IS NULL
     GROUP BY sku, account
 ),
 most_held AS (
@@ -25,7 +26,7 @@ shelf AS (
 overdue AS (
     SELECT sku, count(*) AS locks
     FROM reservations
-    WHERE state = 'locked' AND expires_at_s < ?
+    WHERE state IN ('locked', 'cart') AND expires_at_s < ?
       -- A payment in flight rightly holds its lock beyond its time. (The state is asked in the words
       -- of the index payments_live, or SQLite would not use it.)
       AND NOT EXISTS (
@@ -41,13 +42,14 @@ overdue AS (
 ),
 counted AS (
     SELECT lines.sku,
-           sum(CASE state WHEN 'locked' THEN quantity * units ELSE 0 END) AS locked_units,
+           sum(CASE WHEN state IN ('locked', 'cart')
+                    THEN quantity * units ELSE 0 END)                     AS locked_units,
            sum(CASE state WHEN 'sold' THEN quantity * units ELSE 0 END)   AS paid_units,
            -- Units of refunded orders that were sent: sold, and nobody pays for them.
            sum(CASE WHEN refund_asked_at_s IS NULL OR returned_at_s IS NOT NULL
                     THEN 0 ELSE quantity * units END)                     AS unreturned_units
     FROM reservations JOIN lines ON lines.ordered = reservations.sku
-    WHERE state IN ('locked', 'sold', 'refunding', 'refunded')
+    WHERE state IN ('locked', 'cart', 'sold', 'refunding', 'refunded')
     GROUP BY lines.sku
 ),
 orders AS (

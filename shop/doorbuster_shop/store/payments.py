@@ -67,8 +67,9 @@ WHERE id = ? AND state = 'released'
 """
 _LATE = """
 SELECT payments.* FROM reservations JOIN payments ON payments.reservation_id = reservations.id
-WHERE reservations.state = 'locked' AND reservations.expires_at_s <= ?
-  AND payments.state IN ('pending', 'paid')  -- None is paid; these are the words of the index.
+WHERE reservations.state IN ('locked', 'cart') AND reservations.expires_at_s <= ?
+  -- None is paid, and no cart is being paid; these are the words of the indexes.
+  AND payments.state IN ('pending', 'paid')
 ORDER BY reservations.expires_at_s, payments.id
 """
 _REFUNDED = "UPDATE payments SET state = 'refunded' WHERE id = ? AND state = 'refunding'"
@@ -96,6 +97,8 @@ async def begin_payment(
     live = await session.one(_LIVE, (reservation.id,))
     if live is not None:
         return Refusal.ALREADY_PAID if live[0] == "paid" else Refusal.PAYMENT_IN_PROGRESS
+    if reservation.state == "cart" and now_s < reservation.expires_at_s:
+        return Refusal.NOT_ORDERED
     if reservation.state not in UNPAID or now_s >= reservation.expires_at_s:
         return Refusal.RESERVATION_EXPIRED
     if reservation.state == "open":

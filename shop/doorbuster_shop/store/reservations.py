@@ -15,8 +15,8 @@ RELEASE_BATCH_MAX = 500
 """Locks released in one transaction: thousands that lapse at once must not stop the shop."""
 
 
-UNPAID = ("locked", "open")
-"""States of an order that can be paid. An open one holds no units."""
+UNPAID = ("locked", "open", "cart")
+"""States before the payment. An open order holds no units; a cart is none yet."""
 
 
 class Refusal(Enum):
@@ -34,6 +34,9 @@ class Refusal(Enum):
     ALREADY_PAID = "already_paid"
     NOT_PAID = "not_paid"
     NO_REFUNDS = "no_refunds"
+    NO_CARTS = "no_carts"
+    NEEDS_CART = "needs_cart"
+    NOT_ORDERED = "not_ordered"
 
 
 class Wish(NamedTuple):
@@ -45,6 +48,8 @@ class Wish(NamedTuple):
     quantity: int
     redeem: Redeem | None = None
     """How its coupon is redeemed; None for a wish without one."""
+    is_cart: bool = False
+    """Whether the units are put into a cart, which is to be ordered."""
 
 
 class Reservation(NamedTuple):
@@ -75,13 +80,14 @@ _BY_ID = "SELECT * FROM reservations WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
 _INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = """
-UPDATE reservations SET state = 'released', released_at_s = ? WHERE id = ? AND state = 'locked'
+UPDATE reservations SET state = 'released', released_at_s = ?
+WHERE id = ? AND state IN ('locked', 'cart')
 """
 _CANCEL = "UPDATE reservations SET state = 'cancelled', released_at_s = ? WHERE id = ?"
 _PENDING = "SELECT id FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _LAPSED = """
 SELECT id, sku, bucket, quantity, discount_cents FROM reservations
-WHERE state = 'locked' AND expires_at_s <= ? AND NOT EXISTS (
+WHERE state IN ('locked', 'cart') AND expires_at_s <= ? AND NOT EXISTS (
     SELECT 1 FROM payments
     WHERE payments.reservation_id = reservations.id AND payments.state IN ('pending', 'paid')
 )
@@ -89,7 +95,7 @@ ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
 _PAST_THEIR_TIME = """
 SELECT id, sku, bucket, quantity, discount_cents FROM reservations
-WHERE state = 'locked' AND expires_at_s <= ?
+WHERE state IN ('locked', 'cart') AND expires_at_s <= ?
 ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 """
 
@@ -130,7 +136,7 @@ async def reserve(
         quantity=wish.quantity,
         amount_cents=offered.price_cents * wish.quantity - discount_cents,
         discount_cents=discount_cents,
-        state=state,
+        state="cart" if wish.is_cart else state,
         reserved_at_s=taken_at_s,
         expires_at_s=taken_at_s + lock_time_s,
     )

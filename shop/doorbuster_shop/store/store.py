@@ -9,7 +9,15 @@ from functools import partial
 
 from doorbuster.records.audit import Audit
 from doorbuster_shop.store import audit as auditing
-from doorbuster_shop.store import coupons, open_orders, payments, refunds, reservations, stock
+from doorbuster_shop.store import (
+    carts,
+    coupons,
+    open_orders,
+    payments,
+    refunds,
+    reservations,
+    stock,
+)
 from doorbuster_shop.store.coupons import Redeem
 from doorbuster_shop.store.orders import Order, read_orders
 from doorbuster_shop.store.payments import Offer, Payment
@@ -72,6 +80,8 @@ class Store(ABC):
         """What becomes of a payment in flight when its lock lapses; of the terms of the sale."""
         self.locks_at_payment = False
         """Whether an order takes no units before it is paid; of these, too."""
+        self.locks_in_cart = False
+        """Whether units are taken by a cart that is ordered later; of these, too."""
         self.coupon: CouponTerms | None = None
         """Of these, too."""
         self.refunds: RefundTerms | None = None
@@ -125,6 +135,7 @@ class Store(ABC):
     def _set_terms(self, terms: Terms) -> None:
         self.late_payment, self.coupon = terms.late_payment, terms.coupon
         self.refunds, self.locks_at_payment = terms.refund, terms.lock_point == "payment"
+        self.locks_in_cart = terms.lock_point == "cart"
         self._lines = {item.sku: item.lines for item in terms.items if item.lines}
 
     async def opening_s(self) -> float:
@@ -145,11 +156,29 @@ class Store(ABC):
         """Lock units for a buyer, all or none; the same key again gives the same reservation.
 
         A coupon that is used up refuses nobody: the order costs the full price. Where payments
-        lock, it is enough that the units are there.
+        lock, it is enough that the units are there; where carts do, orders are made of them.
         """
+        if self.locks_in_cart:
+            return Refusal.NEEDS_CART
         if brings_coupon and self.coupon is not None:
             redeem = await coupons.redeem_of(self, self.coupon, wish.account)
             wish = wish._replace(redeem=redeem)
+        return await self._reserve(wish, now_s, lock_time_s)
+
+    async def fill_cart(
+        self, wish: Wish, now_s: float, lock_time_s: float
+    ) -> Reservation | Refusal:
+        """Lock units by putting them into a cart, all or none; the same key again is the same."""
+        if not self.locks_in_cart:
+            return Refusal.NO_CARTS
+        return await self._reserve(wish._replace(is_cart=True), now_s, lock_time_s)
+
+    async def order_cart(self, cart_id: str, now_s: float) -> Reservation | Refusal:
+        """Make an order of a cart whose lock lives; twice is once."""
+        async with self.transaction() as session:
+            return await carts.order(session, cart_id, now_s)
+
+    async def _reserve(self, wish: Wish, now_s: float, lock_time_s: float) -> Reservation | Refusal:
         reserve = self._open if self.locks_at_payment else partial(self.strategy.reserve, self)
         try:
             return await reserve(wish, now_s, lock_time_s)
