@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -113,3 +114,24 @@ def test_what_a_payment_cannot_lock(small_scenario: Build, change: dict[str, Any
     found = cross_check(scenario_by_hand(small_scenario, ROBOT, shop={**LATE, **change}))
     assert ("shop", "lock_point") in [place for place, _ in found]
     assert not cross_check(scenario_by_hand(small_scenario, ROBOT, shop=LATE))
+
+
+def test_what_it_is_for_and_what_it_costs(small_scenario: Build, engine: Engine) -> None:
+    """Ten units, ten who never pay, then fifteen who do.
+
+    Locked at the order, nothing is sold before the locks lapse, and everybody learns it at once.
+    Locked at the payment all is sold, and five who have an order learn at the till that it is none.
+    """
+    comes, persona = [*range(10), *range(100, 115)], [0] * 10 + [1] * 15
+    found = {}
+    for lock_point in ("order", "payment"):
+        shop = {"lock_point": lock_point}
+        build = scenario_by_hand(small_scenario, HOLDER, ROBOT, stock=10, servers=99, shop=shop)
+        sale = hold(build, engine, comes, persona=persona)
+        refused = [r["step"] for r in sale.requests.to_pylist() if r["reply"] == "sold_out"]
+        [item] = sale.audit.items
+        found[lock_point] = (item.sold_units, item.locked_units, Counter(refused))
+    assert found == {
+        "order": (0, 10, {"browse": 15}),
+        "payment": (10, 0, {"pay": 5}),
+    }

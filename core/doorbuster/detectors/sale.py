@@ -83,7 +83,7 @@ class SaleBooks:
         """What holds units, an entry each: the orders, or where payments lock, their charges."""
         if self.scenario.shop.lock_point == "order":
             return self.orders
-        return paying_holders(self.orders, self.charges)
+        return paying_holders(self.orders, self.charges, self.end_s)
 
     @cached_property
     def _held(self) -> Taken:
