@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
 from tests.sales_by_hand import CHANNEL, HOLDER, ROBOT, ends, hold, scenario_by_hand
 
+from doorbuster.forecast import forecast
+from doorbuster.forecast.sentences import sentences
+from doorbuster.plan import Timetable
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import LOCKING_AT_PAYMENT
@@ -113,3 +117,37 @@ def test_what_a_payment_cannot_lock(small_scenario: Build, change: dict[str, Any
     found = cross_check(scenario_by_hand(small_scenario, ROBOT, shop={**LATE, **change}))
     assert ("shop", "lock_point") in [place for place, _ in found]
     assert not cross_check(scenario_by_hand(small_scenario, ROBOT, shop=LATE))
+
+
+def test_the_forecast_says_that_it_locks_earlier(small_scenario: Build) -> None:
+    """No word of stock that comes back: nothing has left the shelf."""
+    for lock_point, told in (("order", False), ("payment", True)):
+        scenario = small_scenario(shop={"lock_point": lock_point, "lock_time": "1h"})
+        found = forecast(scenario, Timetable.of(scenario))
+        codes = {doubt.code for doubt in found.doubts}
+        assert ("forecast-locks-at-order" in codes) == told
+        assert ("lock-outlasts-sale" in codes) == (not told)
+        text = "\n".join(sentences(found, visitors_drawn=None, seed=1))
+        assert ("stays for sale" in text) == told
+        assert ("can be bought again" in text) == (not told)
+
+
+def test_what_it_is_for_and_what_it_costs(small_scenario: Build, engine: Engine) -> None:
+    """Ten units, ten who never pay, then fifteen who do.
+
+    Locked at the order, nothing is sold before the locks lapse, and everybody learns it at once.
+    Locked at the payment all is sold, and five who have an order learn at the till that it is none.
+    """
+    comes, persona = [*range(10), *range(100, 115)], [0] * 10 + [1] * 15
+    found = {}
+    for lock_point in ("order", "payment"):
+        shop = {"lock_point": lock_point}
+        build = scenario_by_hand(small_scenario, HOLDER, ROBOT, stock=10, servers=99, shop=shop)
+        sale = hold(build, engine, comes, persona=persona)
+        refused = [r["step"] for r in sale.requests.to_pylist() if r["reply"] == "sold_out"]
+        [item] = sale.audit.items
+        found[lock_point] = (item.sold_units, item.locked_units, Counter(refused))
+    assert found == {
+        "order": (0, 10, {"browse": 15}),
+        "payment": (10, 0, {"pay": 5}),
+    }

@@ -84,7 +84,7 @@ PERSONAS = st.fixed_dictionaries(
 VISITORS = st.tuples(
     st.integers(-10, 150),  # arrival in 10 ms
     st.integers(0, 1),  # persona
-    st.integers(0, 1),  # item
+    st.integers(0, 2),  # item; the third is a bundle, or the first where there is none
     st.integers(1, 2),  # quantity
     st.sampled_from([None, None, 0, 1]),  # shared account
 )
@@ -93,6 +93,7 @@ CHANCES = st.fixed_dictionaries(
         "visitors": st.lists(VISITORS, min_size=1, max_size=14),
         "personas": st.tuples(PERSONAS, PERSONAS),
         "stock": st.tuples(st.integers(0, 8), st.integers(1, 4)),
+        "bundle": st.none() | st.dictionaries(st.sampled_from("ab"), st.integers(1, 2), min_size=1),
         "limit": st.integers(2, 3),
         "lock_time": st.sampled_from(["42ms", "100ms", "300ms", "300ms", "5s"]),
         "release_sweep": st.sampled_from(["30ms", "70ms", "200ms", "1s"]),
@@ -137,6 +138,10 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
     lock_point = chance["lock_point"]
     if lock_point == "payment" and chance["late_payment"] != "hold":
         lock_point = "order"
+    if chance["bundle"]:
+        # Not at the end: neither its place nor the order of its parts may matter.
+        bundle = {"sku": "ab", "bundle": chance["bundle"], "price": 51, "per_account_limit": 2}
+        items.insert(0, bundle)
     channel = {"name": "card", "share": 1, "late_by": "150ms"}
     channel |= {k: chance[k] for k in ("latency", "decline_fraction", "late_fraction")}
     phase = {"start": "-100ms", "duration": "2s", "shape": {"kind": "constant", "level": 1}}
@@ -183,7 +188,7 @@ def plan_of(chance: Record) -> Plan:
     return Plan(
         arrival_ns=column(arrivals) * 10 * MS,
         persona=column(persona),
-        item=column(item),
+        item=column([n if chance["bundle"] else n % 2 for n in item]),
         quantity=column(quantity),
         channel=np.zeros_like(numbers),
         phase=np.zeros_like(numbers),
@@ -478,6 +483,34 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
 def test_the_same_events_have_the_same_answers(
     small_scenario: Build, engine: Any, chance: Record, seed: int
 ) -> None:
+    agree(small_scenario, engine, chance, seed)
+
+
+def at_the_till(chance: Record) -> Record:
+    """The same sale with everybody at the till for the last units at once, where payments lock."""
+    eager = {"unpaid_fraction": 0.0, "request_timeout": "1s", "restock_refresh_limit": 5}
+    return {
+        **chance,
+        "lock_point": "payment",
+        "late_payment": "hold",
+        "lock_time": "5s",
+        "visitors": [(arrival % 8, *others) for arrival, *others in chance["visitors"]],
+        "personas": [persona | eager for persona in chance["personas"]],
+        "stock": [min(units, 2) for units in chance["stock"]],
+    }
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chance=CHANCES.map(at_the_till), seed=st.integers(0, 1000))
+def test_so_they_do_at_the_till(
+    small_scenario: Build, engine: Any, chance: Record, seed: int
+) -> None:
+    agree(small_scenario, engine, chance, seed)
+
+
+def agree(small_scenario: Build, engine: Any, chance: Record, seed: int) -> None:
+    """Play a sale, put its requests to the store, and compare."""
     if engine == "compiled" and os.environ.get("NUMBA_DISABLE_JIT") == "1":
         pytest.skip("nothing is compiled in this process")
     scenario, plan = scenario_of(small_scenario, chance), plan_of(chance)
@@ -498,6 +531,7 @@ def test_the_same_events_have_the_same_answers(
         event(f"refunds: {sum(item.orders_refunded for item in sale.audit.items)}")
         event(f"open refunds: {sale.audit.refunds_open}")
         event(f"orders with the coupon: {sale.audit.coupon_redemptions}")
+        event(f"sets sold: {sum(item.sets_sold for item in sale.audit.items)}")
         event(f"{scenario.shop.unanswered_charge}: {bool(sale.audit.orders_captured_twice)}")
         readings = sale.stock.to_pylist()
         assert replay.levels == [

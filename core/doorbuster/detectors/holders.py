@@ -8,12 +8,13 @@ from doorbuster.measures.books import ORDER_STATES, Charges, Orders
 from doorbuster.measures.columns import Integers, Mask, at_places, take
 
 
-def paying_holders(orders: Orders, charges: Charges) -> Orders:
+def paying_holders(orders: Orders, charges: Charges, end_s: float) -> Orders:
     """One entry a payment: the order that it is for, with the times in which it held its units.
 
     It holds them from the provider's being asked until a no, and where the money was taken until a
     refund puts them back. A paid order without a charge in the provider's book holds them from its
-    sale on; one that was charged twice holds them once.
+    sale on; one that was charged twice holds them once. An order that is locked when the books are
+    read, though the provider has not heard of it, holds them then; since when, nobody tells.
     """
     place = {name: number for number, name in enumerate(orders.order_id)}
     which = np.array([place.get(name, -1) for name in charges.order_id], np.int64)
@@ -33,10 +34,14 @@ def paying_holders(orders: Orders, charges: Charges) -> Orders:
     is_untold = ~np.isnan(orders.sold_s)
     is_untold[which[is_paid]] = False
     untold = take(orders, is_untold)
+    is_unheard = orders.state == ORDER_STATES.index("locked")
+    is_unheard[which[np.isnan(charges.decided_s)]] = False
+    unheard = take(orders, is_unheard)
     parts = (
         take(refused, ~is_paid),
         take(held, is_paid),
         untold._replace(reserved_s=untold.sold_s),
+        unheard._replace(reserved_s=np.full(len(unheard.sku), end_s)),
     )
     return Orders(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 

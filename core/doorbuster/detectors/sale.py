@@ -82,7 +82,7 @@ class SaleBooks:
     def holders(self) -> Orders:
         """What holds units, an entry each: the orders, or where payments lock, their charges."""
         if self.scenario.shop.lock_point == "payment":
-            return paying_holders(self.orders, self.charges)
+            return paying_holders(self.orders, self.charges, self.end_s)
         return self.orders
 
     @cached_property

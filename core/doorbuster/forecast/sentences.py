@@ -99,11 +99,18 @@ def _demand(forecast: Forecast) -> Iterator[str]:
         yield f"  and {hidden} more items with less demand."
     if forecast.other_items is not None:
         yield f"  All other items together: {_item(forecast.other_items)}."
+    if forecast.lock_point == "payment":
+        yield (
+            "  Only payments lock units, until the provider has answered: what is reserved and not "
+            f"paid stays for sale, and the order lapses after {_time(forecast.lock_time_s)}."
+        )
+        return
     back = forecast.lock_time_s + forecast.release_sweep_s
     left = max(forecast.end_s - back, 0.0)
+    is_taken = "put into a cart" if forecast.lock_point == "cart" else "reserved"
     yield (
         f"  A lock lasts {_time(forecast.lock_time_s)} and is swept within "
-        f"{_time(forecast.release_sweep_s)}: what is reserved at the opening and not paid can be "
+        f"{_time(forecast.release_sweep_s)}: what is {is_taken} at the opening and not paid can be "
         f"bought again from {_time(back)} on, for {_time(left)} until the end."
     )
 
