@@ -41,7 +41,8 @@ from doorbuster_sim.faults import Change
 from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.environment import Environment
 from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
-from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
+from doorbuster_sim.simpy_engine.payments import Payment, Till
+from doorbuster_sim.simpy_engine.shop import SimulatedShop
 from doorbuster_sim.simpy_engine.stations import Pool
 from doorbuster_sim.tables import ABSENT_NS
 
@@ -279,7 +280,7 @@ class Watch:
         moment = shop._env.timeout(change.at_ns - shop._env.now_ns)
         moment.callbacks.append(look)
 
-    def ask_again(self, payment: _Payment, is_asked: bool) -> None:
+    def ask_again(self, payment: Payment, is_asked: bool) -> None:
         """A charge that came to nothing was asked for again, or dropped, or is closed."""
         if is_asked:
             self.seen.add("a charge asked for again")
@@ -289,9 +290,9 @@ class Watch:
                 f"a charge dropped because its lock {'was gone' if is_gone else 'had lapsed'}"
             )
 
-    def end_late(self, shop: SimulatedShop, payment: _Payment) -> None:
+    def end_late(self, till: Till, payment: Payment) -> None:
         """The provider is asked about a charge whose lock is past its time."""
-        if payment.charge.known_ns < shop._env.now_ns:
+        if payment.charge.known_ns < till._env.now_ns:
             self.seen.add("a late charge that was decided unheard")
         if not payment.charge.is_known:
             self.seen.add("a late charge closed before it was asked for again")
@@ -332,7 +333,7 @@ def watching() -> Iterator[Watch]:
     watch = Watch()
     moment, sweep = Environment.moment, StockLedger.sweep
     lose_server, restart, suffer = Pool.lose_server, Pool.restart, SimulatedShop._suffer
-    ask_again, end_late = SimulatedShop._ask_again, SimulatedShop._end_late
+    ask_again, end_late = Till._ask_again, Till._end_late
 
     def watched_moment(env: Environment, delay_ns: int, rank: Rank, *name: int) -> Any:
         watch.moment(env, delay_ns, rank)
@@ -356,14 +357,14 @@ def watching() -> Iterator[Watch]:
         patch.setattr(Pool, "lose_server", before(watch.lose_server, lose_server))
         patch.setattr(Pool, "restart", before(watch.restart, restart))
         patch.setattr(SimulatedShop, "_suffer", before(watch.suffer, suffer))
-        patch.setattr(SimulatedShop, "_end_late", before(watch.end_late, end_late))
+        patch.setattr(Till, "_end_late", before(watch.end_late, end_late))
 
-        def watched_ask_again(shop: SimulatedShop, payment: _Payment) -> bool:
-            is_asked = ask_again(shop, payment)
+        def watched_ask_again(till: Till, payment: Payment) -> bool:
+            is_asked = ask_again(till, payment)
             watch.ask_again(payment, is_asked)
             return is_asked
 
-        patch.setattr(SimulatedShop, "_ask_again", watched_ask_again)
+        patch.setattr(Till, "_ask_again", watched_ask_again)
         patch.setattr(CouponBook, "redeem", before(watch.redeem, CouponBook.redeem))
         yield watch
 

@@ -20,6 +20,7 @@ from doorbuster_sim.compiled_engine.calendar import (
 from doorbuster_sim.compiled_engine.keeping import note_holding
 from doorbuster_sim.compiled_engine.late_charges import sweep
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, OUTSIDE, Record
+from doorbuster_sim.compiled_engine.payments import hear_provider, stop_waiting
 from doorbuster_sim.compiled_engine.places import (
     item_at,
     lane_at,
@@ -31,12 +32,7 @@ from doorbuster_sim.compiled_engine.places import (
     stretches_at,
     visit_at,
 )
-from doorbuster_sim.compiled_engine.shop import (
-    hear_provider,
-    leave_station,
-    reach_shop,
-    stop_waiting,
-)
+from doorbuster_sim.compiled_engine.shop import leave_station, reach_shop
 from doorbuster_sim.compiled_engine.visits import (
     arrive,
     deadline_order,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from doorbuster.compiling import compilable, inlined
 from doorbuster.vocabulary import Reply
+from doorbuster_sim.compiled_engine.answers import answer
 from doorbuster_sim.compiled_engine.counter import refuse
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, OUTSIDE, Record
+from doorbuster_sim.compiled_engine.payments import find_payment
 from doorbuster_sim.compiled_engine.places import payment_at, pool_at, request_at, step_at
-from doorbuster_sim.compiled_engine.shop import answer, find_payment, service_ends, start_first
+from doorbuster_sim.compiled_engine.shop import service_ends, start_first
 
 _ERROR, _OVERLOADED = int(Reply.ERROR), int(Reply.OVERLOADED)
 _AWAY = 1 << 40

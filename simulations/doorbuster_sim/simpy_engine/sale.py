@@ -23,7 +23,8 @@ from doorbuster_sim.sale import SimulatedSale
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns, to_s
 from doorbuster_sim.simpy_engine.recorder import Recorder, Visit, visit_columns
-from doorbuster_sim.simpy_engine.shop import Request, SimulatedShop
+from doorbuster_sim.simpy_engine.request import Request
+from doorbuster_sim.simpy_engine.shop import SimulatedShop
 from doorbuster_sim.simpy_engine.stations import Waiting
 from doorbuster_sim.tables import ABSENT_NS, requests_table, stock_table, visits_table
 
@@ -99,7 +100,7 @@ class _Sale:
             requests=requests_table(self._recorder.request_columns(), replication),
             stock=stock_table(self._recorder.stock_columns(), self._scenario.skus, replication),
             orders=orders_table(self._shop.order_columns(), self._scenario, replication),
-            charges=charges_table(self._shop.charge_columns(), self._scenario, replication),
+            charges=charges_table(self._shop.till.columns(), self._scenario, replication),
             audit=self._shop.audit(),
             stations=self._shop.station_uses(),
         )
