@@ -5,6 +5,7 @@ A law that a broken strategy breaks on purpose is asked of all others.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -43,6 +44,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_books(whole, sale),
         *_books_and_audit(whole, sale),
         *_coupon(whole, sale),
+        *_too_late_to_pay(whole, sale),
         *_refunds(whole, sale),
         *_stations(whole, sale),
     ]
@@ -188,11 +190,14 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
         list_cents = prices[order["sku"]] * order["quantity"]
         if order["amount_cents"] != list_cents - order["discount_cents"]:
             yield f"another price: {order}"
-        if released is not None and state != "cancelled" and released < expires:
+        # Where payments lock, one that comes too late for units ends its order.
+        may_end_early = state == "cancelled" or shop.lock_point == "payment"
+        if released is not None and not may_end_early and released < expires:
             yield f"released before its time: {order}"
         marks = released is not None, order["sold_s"] is not None
         needed = {
             "locked": not any(marks),
+            "open": not any(marks) and shop.lock_point == "payment",
             "released": marks[0],
             "sold": marks[1],
             "cancelled": marks == (True, False),
@@ -209,6 +214,42 @@ def _books(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             yield f"sold after its release: {order}"
         if is_bought_again and all(marks) and order["released_s"] > order["sold_s"]:
             yield f"bought again before its release: {order}"
+
+
+def _too_late_to_pay(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
+    """Where payments lock, an order ends before its time only if others hold what it wants.
+
+    Counted from the charges alone. A fault makes the provider hear of them later than they lock.
+    """
+    shop = whole.scenario.shop
+    if shop.lock_point != "payment" or whole.scenario.faults:
+        return
+    orders = {order["order_id"]: order for order in sale.orders.to_pylist()}
+    stock = {item.sku: item.stock for item in shop.items}
+    held: list[tuple[int, float, str, int]] = []
+    for charge in sale.charges.to_pylist():
+        order = orders[charge["order_id"]]
+        is_paid = charge["captured_s"] is not None
+        asked_ns = ns(charge["asked_s"])
+        ended_ns = ns(order["returned_s"]) if is_paid else ns(charge["decided_s"])
+        assert asked_ns is not None
+        held += [
+            (asked_ns, math.inf if ended_ns is None else ended_ns, sku, units * order["quantity"])
+            for sku, units in lines_of(whole, order["sku"]).items()
+        ]
+    for order in orders.values():
+        at_ns, expires_ns = ns(order["released_s"]), ns(order["expires_s"])
+        assert expires_ns is not None
+        if order["state"] != "released" or at_ns is None or at_ns >= expires_ns:
+            continue
+        free = stock | {
+            part: stock[part]
+            - sum(u for since, until, sku, u in held if sku == part and since <= at_ns <= until)
+            for part in lines_of(whole, order["sku"])
+        }
+        wanted = lines_of(whole, order["sku"]).items()
+        if all(free[part] >= units * order["quantity"] for part, units in wanted):
+            yield f"refused at the till though the units were there: {order}"
 
 
 def lines_of(whole: Whole, sku: str) -> dict[str, int]:

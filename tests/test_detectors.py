@@ -714,3 +714,91 @@ def test_what_excuses_a_late_release(scenario: Scenario, policy: str, count: int
     asked = charge("c", "late", 5, state="declined", decided_s=11.5, captured_s=None)
     books = sale(with_policy(scenario, policy), [order_], [asked])
     assert DETECTORS["late_release"](books).count == count
+
+
+# --- where payments lock ---
+
+
+def locking_late(scenario: Scenario) -> Scenario:
+    shop = scenario.shop.model_copy(update={"lock_point": "payment"})
+    return scenario.model_copy(update={"shop": shop})
+
+
+def declined(name: str, order_id: str, asked_s: float, decided_s: float) -> dict[str, Any]:
+    return charge(name, order_id, asked_s, state="declined", decided_s=decided_s, captured_s=None)
+
+
+def found(books: SaleBooks) -> dict[str, int]:
+    counts = {name: detect(books).count for name, detect in DETECTORS.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def test_open_orders_hold_nothing(scenario: Scenario) -> None:
+    """Twenty orders for two consoles: two are paid, two were declined, and one lapses unpaid."""
+    orders = [order(str(n), 1 + n / 10, state="open", expires_s=60) for n in range(20)]
+    orders[0] |= {"state": "sold", "sold_s": 5.1}
+    orders[1] |= {"state": "sold", "sold_s": 7.1}
+    orders[4] |= {"state": "released", "expires_s": 6.4, "released_s": 7.0}
+    charges = [
+        charge("a", "0", 5.0),
+        declined("b", "2", 5.0, 6.0),
+        declined("c", "3", 6.0, 7.0),
+        charge("d", "1", 7.0),
+    ]
+    good: dict[str, Any] = {
+        "stock": [reading(4, 2), reading(5.5, 0), reading(6.5, 0), reading(9, 0)],
+        "requests": [request(1, 5.5), request(2, 1.05, "ok"), request(3, 8)],
+        "audit": shelf(0, sold_units=2),
+    }
+    assert found(sale(locking_late(scenario), orders, charges, **good)) == {}
+    # The same books of a shop that locks at the order tell of eighteen orders too many, at least.
+    assert found(sale(scenario, orders, charges, **good))["oversell"] >= 18
+
+
+def test_payments_for_units_that_are_not_there(scenario: Scenario) -> None:
+    """The third captured charge is one too many; a second one for one order is another matter."""
+    late = locking_late(scenario)
+    orders = [paid(name, 1, sold_s=5.1 + n, expires_s=60) for n, name in enumerate("abc")]
+    charges = [charge(name, name, 5.0 + n) for n, name in enumerate("abc")]
+    oversell = DETECTORS["oversell"](sale(late, orders, charges))
+    assert [offence.get("order_id") for offence in oversell.evidence] == ["c"]
+    twice = [*charges[:2], charge("again", "b", 8.0)]
+    assert found(sale(late, orders[:2], twice, audit=shelf(0, sold_units=2))) == {
+        "double_charge": 1
+    }
+    # Without a charge in the provider's book, a sale speaks for itself.
+    assert DETECTORS["oversell"](sale(late, orders)).count == 1
+
+
+def test_what_payments_hold_in_a_fault_is_not_known(scenario: Scenario) -> None:
+    """A locked order without a charge: lost units, unless the provider was dead at that time."""
+    late, orders = locking_late(scenario), [order("a", 1, expires_s=60)]
+    books: dict[str, Any] = {"orders": orders, "stock": [reading(4, 1), reading(20, 1)]}
+    books["audit"] = shelf(1)
+    assert DETECTORS["stock_drift"](sale(late, **books)).count == 2
+    dead = (FaultTime("kill_provider", 3.0, 30.0),)
+    assert found(sale(late, **books, faults=dead)) == {}
+    assert DETECTORS["stock_leak"](sale(late, **{**books, "audit": shelf(0)})).count == 1
+
+
+def test_the_shop_may_hear_late_of_a_decline(scenario: Scenario) -> None:
+    """Live only: 2.5 seconds long the unit may still be locked."""
+    late, orders = locking_late(scenario), [order("a", 1, state="open", expires_s=60)]
+    charges = [declined("c", "a", 5.0, 6.0)]
+    for at_s, live_count in ((8.0, 0), (10.0, 1)):
+        books: dict[str, Any] = {"stock": [reading(at_s, 1)], "audit": shelf(2)}
+        drift = DETECTORS["stock_drift"]
+        assert drift(sale(late, orders, charges, **books)).count == 1
+        assert drift(sale(late, orders, charges, **books, slack_s=0.25)).count == live_count
+
+
+def test_no_stampede_for_units_that_nobody_held(scenario: Scenario) -> None:
+    """Twenty orders lapse at one sweep: of a shop that locks late, no unit comes back."""
+    orders = [lapsed(str(n), 1) for n in range(20)]
+    rush = [request(n, 6.5 + n / 100, took_s=3.0) for n in range(150)]
+    calm = [request(n + 200, 2 + n / 20) for n in range(80)]
+    at_order, at_payment = (
+        DETECTORS["release_stampede"](sale(kind, orders, requests=[*calm, *rush]))
+        for kind in (scenario, locking_late(scenario))
+    )
+    assert (at_order.count, at_payment.count, at_payment.applies) == (1, 0, False)

@@ -30,7 +30,7 @@ from doorbuster.provider import CHARGED_AGAIN, provider_answer, provider_of
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.distributions import Constant
 from doorbuster.scenario.refunds import PAYOUTS
-from doorbuster.scenario.shop import LATE_PAYMENTS, UNANSWERED_CHARGES
+from doorbuster.scenario.shop import LATE_PAYMENTS, LOCK_POINTS, UNANSWERED_CHARGES
 from doorbuster.visitor import brings_coupon
 from doorbuster_shop.endpoints.payments import status_of
 from doorbuster_shop.store.opening import open_store
@@ -99,7 +99,8 @@ CHANCES = st.fixed_dictionaries(
         "late_fraction": st.sampled_from([0.0, 0.3]),
         "payment_timeout": st.sampled_from(["10ms", "10ms", "40ms", "100ms", "1s"]),
         "drain": st.sampled_from([0, "100ms", "3s"]),
-        "late_payment": st.sampled_from(("hold", *LATE_PAYMENTS)),
+        "late_payment": st.sampled_from(("hold", "hold", *LATE_PAYMENTS)),
+        "lock_point": st.sampled_from(LOCK_POINTS),
         "unanswered_charge": st.sampled_from(UNANSWERED_CHARGES),
         "release_jitter": st.sampled_from([0, 0, "50ms", "300ms"]),
         "coupon": st.none()
@@ -142,9 +143,12 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         shop={
             "items": items,
             **{k: chance[k] for k in ORDER_LIFE},
-            # Allowed beside `hold` alone, and without refunds.
+            "lock_point": chance["lock_point"] if chance["late_payment"] == "hold" else "order",
+            # Allowed beside `hold` alone, without refunds, and where orders lock.
             "unanswered_charge": chance["unanswered_charge"]
-            if chance["late_payment"] == "hold" and chance["refund"] is None
+            if chance["late_payment"] == "hold"
+            and chance["refund"] is None
+            and chance["lock_point"] == "order"
             else "wait",
         },
         crowd={
@@ -206,7 +210,8 @@ def nanoseconds(seconds: float) -> int:
 def sent_requests(sale: SimulatedSale) -> list[tuple[Sent, Record]]:
     """Every request with its record. A repeat has the key of the request before it.
 
-    A new key begins after a reservation was refused as sold out, and after a declined payment.
+    A new key begins after a wish was refused as sold out, reserving or paying, and after a declined
+    payment.
     """
     found: list[tuple[Sent, Record]] = []
     last: dict[int, Sent] = {}
@@ -221,7 +226,8 @@ def sent_requests(sale: SimulatedSale) -> list[tuple[Sent, Record]]:
                 before.number + 1,
                 row["step"],
                 sent_ns,
-                before.reserving_attempt + (before.step == "reserve" and told == "sold_out"),
+                before.reserving_attempt
+                + (before.step in {"reserve", "pay"} and told == "sold_out"),
                 before.paying_attempt + (told == "declined"),
             )
         last[row["visitor"]] = sent
@@ -474,6 +480,7 @@ def test_the_same_events_have_the_same_answers(
             assert replay.record(one, end_ns) == (done_ns, row["reply"]), (one, row)
             event(f"{one.step} {row['reply']}")
             event(f"{chance['late_payment']}: {one.step} {row['reply']}")
+            event(f"locked at the {scenario.shop.lock_point}: {one.step} {row['reply']}")
         event(f"refunds: {sum(item.orders_refunded for item in sale.audit.items)}")
         event(f"open refunds: {sale.audit.refunds_open}")
         event(f"orders with the coupon: {sale.audit.coupon_redemptions}")

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
 )
 from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
 
-from doorbuster.scenario.shop import LATE_PAYMENTS
+from doorbuster.scenario.shop import LATE_PAYMENTS, LOCKING_AT_PAYMENT
 from doorbuster_shop.store.payments import Offer, Payment
-from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
+from doorbuster_shop.store.reservations import UNPAID, Refusal, Reservation, Wish
 
 ENDED = ("released", "cancelled")
 
@@ -46,11 +46,13 @@ class Sale(RuleBasedStateMachine):
     locks = Bundle("locks")
     payments = Bundle("payments")
 
-    def __init__(self, shop: Kept, late_payment: str) -> None:
+    def __init__(self, shop: Kept, late_payment: str, lock_point: str) -> None:
         super().__init__()
         self.shop = shop
         self.late_payment = late_payment
-        shop.begin_sale(replace(TERMS, late_payment=late_payment), OPENS_S)
+        self.unpaid = "open" if lock_point == "payment" else "locked"
+        terms = replace(TERMS, late_payment=late_payment, lock_point=lock_point)
+        shop.begin_sale(terms, OPENS_S)
         self.now_s = OPENS_S - 5
         self.key_count = 0
         self.model: dict[str, Lock] = {}
@@ -76,12 +78,10 @@ class Sale(RuleBasedStateMachine):
             return Refusal.UNKNOWN_ITEM
         if self.now_s < OPENS_S:
             return Refusal.NOT_OPEN
-        held = self.units(wish.sku, "locked", "sold", account=wish.account)
+        held = self.units(wish.sku, "locked", "open", "sold", account=wish.account)
         if held + wish.quantity > item.per_account_limit:
             return Refusal.LIMIT_REACHED
-        if self.units(wish.sku, "locked", "sold") + wish.quantity > item.initial_units:
-            return Refusal.SOLD_OUT
-        return None
+        return Refusal.SOLD_OUT if self.are_gone(wish) else None
 
     @rule(
         target=locks,
@@ -98,7 +98,7 @@ class Sale(RuleBasedStateMachine):
             return multiple()
         assert isinstance(got, Reservation)
         assert got.amount_cents == quantity * next(i.price_cents for i in ITEMS if i.sku == sku)
-        self.model[got.id] = Lock(got.id, wish, self.now_s + LOCK_S)
+        self.model[got.id] = Lock(got.id, wish, self.now_s + LOCK_S, self.unpaid)
         return got.id
 
     @rule(lock=locks)
@@ -119,11 +119,19 @@ class Sale(RuleBasedStateMachine):
             assert got is Refusal.ALREADY_PAID
         elif known.state in ENDED or self.now_s >= known.expires_s:
             assert got is Refusal.RESERVATION_EXPIRED
+        elif known.state == "open" and self.are_gone(known.wish):
+            assert got is Refusal.SOLD_OUT
+            known.state = "released"
         else:
             assert isinstance(got, Payment)
-            known.pending = got.id
+            known.pending, known.state = got.id, "locked"
             return (lock, got.id)
         return multiple()
+
+    def are_gone(self, wish: Wish) -> bool:
+        """Whether too few units are left."""
+        item = next(item for item in ITEMS if item.sku == wish.sku)
+        return self.units(wish.sku, "locked", "sold") + wish.quantity > item.initial_units
 
     @rule(payment=consumes(payments), twice=st.booleans())
     def capture(self, payment: tuple[str, str], twice: bool) -> None:
@@ -162,6 +170,8 @@ class Sale(RuleBasedStateMachine):
         assert settled is not None
         assert settled.state == "declined"
         self.model[lock].pending = None
+        if self.model[lock].state == "locked":
+            self.model[lock].state = self.unpaid
 
     @rule(seconds=st.floats(0, 12))
     def wait(self, seconds: float) -> None:
@@ -173,7 +183,7 @@ class Sale(RuleBasedStateMachine):
         lapsed = [
             lock
             for lock in self.model.values()
-            if lock.state == "locked" and lock.expires_s <= self.now_s
+            if lock.state in UNPAID and lock.expires_s <= self.now_s
         ]
         assert late == {lock.pending for lock in lapsed} - {None}
         if self.late_payment == "query_before_cancel":
@@ -191,8 +201,8 @@ class Sale(RuleBasedStateMachine):
     @rule(lock=locks)
     def cancel(self, lock: str) -> None:
         known = self.model[lock]
-        assert self.shop.cancel(lock, self.now_s) == (known.state == "locked")
-        if known.state == "locked":
+        assert self.shop.cancel(lock, self.now_s) == (known.state in UNPAID)
+        if known.state in UNPAID:
             known.state = "cancelled"
 
     @rule(lock=locks, twice=st.booleans())
@@ -233,10 +243,24 @@ def test_the_store_agrees_with_the_model(
     kept: tuple[str, str], late_payment: str, request: pytest.FixtureRequest
 ) -> None:
     """Every database, every correct strategy, whatever becomes of late money."""
+    agree(kept, request, late_payment, "order")
+
+
+@pytest.mark.parametrize("kept", on(LOCKING_AT_PAYMENT))
+def test_so_it_does_where_payments_lock(
+    kept: tuple[str, str], request: pytest.FixtureRequest
+) -> None:
+    agree(kept, request, "hold", "payment")
+
+
+def agree(
+    kept: tuple[str, str], request: pytest.FixtureRequest, late_payment: str, lock_point: str
+) -> None:
+    """Play sales of this kind."""
     example_count = {"sqlite": 30, "postgresql": 6}[kept[0]]
     with kept_store(*kept, request) as shop:
         run_state_machine_as_test(
-            cast(type[RuleBasedStateMachine], lambda: Sale(shop, late_payment)),
+            cast(type[RuleBasedStateMachine], lambda: Sale(shop, late_payment, lock_point)),
             settings=settings(
                 max_examples=example_count,
                 stateful_step_count=40,

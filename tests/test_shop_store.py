@@ -180,6 +180,10 @@ def test_no_buyer_waits_for_a_table_scan(strategy: str, request: pytest.FixtureR
         shop.store.refunds = RefundTerms((0.0,))
         granted = shop.refund(first.id, OPENS_S)
         shop.settle_refunded(granted.payment.id)
+        shop.store.locks_at_payment = True
+        unpaid = shop.begun(shop.reserved(key="k5", account="f"), key="p5")
+        shop.settle_declined(unpaid.id, None, OPENS_S)
+        shop.release_lapsed(OPENS_S + 99)
         db.set_trace_callback(None)
         plans = {
             statement: [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}")]

@@ -28,6 +28,7 @@ from doorbuster.scenario.service import MAX_PASSAGES
 from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     LATE_PAYMENTS,
+    LOCKING_AT_PAYMENT,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
@@ -75,6 +76,7 @@ ANSWERS = {
     ),
     Action.PAY: (
         Reply.OK,
+        Reply.SOLD_OUT,
         Reply.DECLINED,
         Reply.PENDING,
         Reply.EXPIRED,
@@ -189,6 +191,14 @@ CORNERS = {
     ),
     *(f"a bundle {state}" for state in ("released", "sold")),
     "a bundle at the pools of its items",
+    *(f"payments lock under {name}" for name in LOCKING_AT_PAYMENT),
+    "an order left open",
+    "an open order that lapsed",
+    "an open order cancelled",
+    "units that a failed payment gave back",
+    "units locked by a second try to pay",
+    "an order made anew by who had come too late to pay",
+    "a bundle for which a payment came too late",
     *(f"refunds paid out by {way}" for way in PAYOUTS),
     "a refund of goods that were sent",
     "a refund open at the end",
@@ -427,6 +437,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             **in_coupons(whole, sale),
             **in_refunds(whole, sale),
             **in_bundles(whole, sale),
+            **in_lock_points(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -535,6 +546,42 @@ def in_bundles(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
         ),
         "a bundle refunded": bool(states & {"refunding", "refunded"}),
     }
+
+
+def in_lock_points(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """What became of orders that hold units only while they are being paid."""
+    shop = whole.scenario.shop
+    if shop.lock_point == "order":
+        return {}
+    bundles = {item.sku for item in shop.items if item.bundle}
+    orders = sale.orders.to_pylist()
+    is_late = {o["order_id"]: (o["released_s"] or np.inf) < o["expires_s"] for o in orders}
+    too_late = [o for o in orders if o["state"] == "released" and is_late[o["order_id"]]]
+    first = {(visitor_of(o), o["reserved_s"]) for o in too_late}
+    charges = Counter(charge["order_id"] for charge in sale.charges.to_pylist())
+    return {
+        f"payments lock under {shop.strategy}": bool(charges),
+        "an order left open": any(o["state"] == "open" for o in orders),
+        "an open order that lapsed": any(
+            o["state"] == "released" and not is_late[o["order_id"]] for o in orders
+        ),
+        "an open order cancelled": any(o["state"] == "cancelled" for o in orders),
+        "units that a failed payment gave back": any(
+            charge["state"] == "declined" for charge in sale.charges.to_pylist()
+        ),
+        "units locked by a second try to pay": any(count > 1 for count in charges.values()),
+        "an order made anew by who had come too late to pay": any(
+            visitor == visitor_of(o) and reserved_s < o["reserved_s"]
+            for visitor, reserved_s in first
+            for o in orders
+        ),
+        "a bundle for which a payment came too late": any(o["sku"] in bundles for o in too_late),
+    }
+
+
+def visitor_of(order: dict[str, Any]) -> int:
+    """Whose order it is."""
+    return int(order["order_id"].split("-")[0])
 
 
 def in_coupons(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:

@@ -28,6 +28,7 @@ from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    LOCKING_AT_PAYMENT,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
@@ -419,7 +420,7 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
 def _late_payments(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
     """What becomes of money that comes late, mostly where it does."""
     shop = draft["shop"]
-    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], *LATE_PAYMENTS))
+    shop["late_payment"] = pen.pick((LATE_PAYMENTS[0], LATE_PAYMENTS[0], *LATE_PAYMENTS))
     if shop["late_payment"] == LATE_PAYMENTS[0]:
         shop["unanswered_charge"] = pen.pick(UNANSWERED_CHARGES)
         if shop["unanswered_charge"] != UNANSWERED_CHARGES[0]:
@@ -553,6 +554,30 @@ def _refunds(pen: _Pen, draft: Mapping, *, fights: bool) -> None:
         desk = {"name": "desk", "servers": 1, "queue_limit": pen.pick((2048, 0, 1))}
         draft["service"]["stations"].append(desk)
         draft["service"]["refund"] = [{"station": "desk", "time": pen.ticks(1, 13, 5, 40)}]
+
+
+def _lock_point(pen: _Pen, draft: Mapping) -> None:
+    """Payments that take the units, in most sales where they can: often the last ones."""
+    pen.new_page()
+    shop = draft["shop"]
+    is_possible = (
+        shop["strategy"] in LOCKING_AT_PAYMENT
+        and shop.get("late_payment", LATE_PAYMENTS[0]) == LATE_PAYMENTS[0]
+        and shop.get("unanswered_charge", UNANSWERED_CHARGES[0]) == UNANSWERED_CHARGES[0]
+    )
+    if not is_possible or not pen.pick((True, True, True, False)):
+        return
+    shop["lock_point"] = "payment"
+    if not pen.pick((True, True, False)):
+        return
+    for item in shelf_of(shop):
+        item["stock"] = pen.pick((3, 1, 2, 8))
+    for persona in draft["crowd"]["personas"].values():
+        persona.update(buy_fraction=1.0, restock_refresh_limit=pen.pick((4, 0)))
+        persona.update(refresh_gap=pen.ticks(1, 2, 5), patience=pen.ticks(1000))
+        persona.update(retry_same_fraction=1.0, retry_other_fraction=0.0, payment_attempt_limit=3)
+    for channel in draft["payments"]["channels"]:
+        channel["decline_fraction"] = pen.pick((0.7, 0.3, 0.0))
 
 
 FAULTS = (
@@ -699,6 +724,7 @@ def draft_of(pen: _Pen, strategies: Sequence[Strategy]) -> Mapping:
         _coupon(pen, draft)
         _cancels(pen, draft)
         _refunds(pen, draft, fights=fights)
+        _lock_point(pen, draft)
         _bundle(pen, draft, skus)
     return draft
 

@@ -181,13 +181,16 @@ def _refresh(behaviour: Behaviour, visitor: int, persona: int, state: VisitState
 
 @inlined
 def _hope_for_restock(behaviour: Behaviour, visitor: int, persona: int, state: VisitState) -> Step:
-    """Look again at a sold-out item, or leave. A reservation after it is a new attempt."""
+    """Look again at a sold-out item, or leave. A reservation after it is a new attempt.
+
+    So it is where the payment came too late for units, which has ended the order.
+    """
     traits = behaviour.personas[persona]
     if state.restock_count >= traits["restock_refresh_limit"]:
         return _leave(state, _OUT_SOLD_OUT)
     looks = state.refresh_count + state.restock_count
     gap_s = _time_s(behaviour, visitor, traits["refresh_gap"], _REFRESH_GAP, looks)
-    refused = 1 if state.action == _RESERVE else 0
+    refused = 1 if state.action in (_RESERVE, _PAY) else 0
     state = _moved(state, _BROWSE, state.channel, restocks=1, refusals=refused)
     return state, _BROWSE, gap_s
 

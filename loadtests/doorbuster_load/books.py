@@ -34,7 +34,7 @@ class OrderRow(_Row):
     quantity: int
     amount_cents: int
     discount_cents: int = 0
-    state: Literal["locked", "sold", "released", "cancelled", "refunding", "refunded"]
+    state: Literal["locked", "open", "sold", "released", "cancelled", "refunding", "refunded"]
     reserved_s: float
     expires_s: float
     released_s: float | None = None

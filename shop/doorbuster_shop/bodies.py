@@ -59,7 +59,7 @@ class ItemReply(Body):
 
 
 class ReservationReply(Body):
-    """Locked units."""
+    """An order that is to be paid."""
 
     reservation_id: str
     amount_cents: Count
@@ -103,7 +103,8 @@ class OrderReply(Body):
     amount_cents: Count
     discount_cents: Count
     """What the coupon has taken off."""
-    state: Literal["locked", "sold", "released", "cancelled", "refunding", "refunded"]
+    state: Literal["locked", "open", "sold", "released", "cancelled", "refunding", "refunded"]
+    """`open`: it holds no units, for payments lock them here."""
     reserved_s: float
     expires_s: float
     """When the lock lapses unless it is paid."""

@@ -181,10 +181,12 @@ def _pay() -> Part:
             "200": _reply("Paid.", bodies.PaymentReply),
             "202": _reply("The provider has not answered yet: poll.", bodies.PaymentReply),
             "400": _problem("No usable key (`idempotency_key_missing`)."),
-            "402": _problem("The provider declined (`declined`); the lock stays."),
+            "402": _problem("The provider declined (`declined`); the order stays, and so does its "
+                            "lock, unless only payments lock."),
             "404": _problem("No such reservation (`unknown_reservation`)."),
             "409": _problem("Another payment is in flight (`payment_in_progress`) or has "
-                            "succeeded (`already_paid`)."),
+                            "succeeded (`already_paid`). Where only payments lock units: too few "
+                            "are left (`sold_out`), and the order is gone."),
             "410": _problem("The time to pay is over (`reservation_expired`)."),
             "413": _problem("The body is too large (`too_large`)."),
             "422": _problem("The body is wrong (`malformed`, `unknown_channel`), or the key "

@@ -62,6 +62,7 @@ class Terms:
     channels: tuple[str, ...]
     currency: str
     strategy: str = "conditional_update"
+    lock_point: str = "order"
     late_payment: str = "hold"
     release_jitter_s: float = 0.0
     unanswered_charge: str = "wait"
@@ -100,6 +101,7 @@ def terms_of(scenario: Scenario) -> Terms:
         channels=tuple(scenario.channel_names),
         currency=shop.currency,
         strategy=shop.strategy,
+        lock_point=shop.lock_point,
         late_payment=shop.late_payment,
         release_jitter_s=shop.release_jitter,
         unanswered_charge=shop.unanswered_charge,

@@ -18,7 +18,7 @@ from doorbuster.scenario.model import Scenario
 from doorbuster_sim.clock import NANOSECONDS
 from doorbuster_sim.tables import Column, filled, moments, words
 
-ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunding", "refunded")
+ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunding", "refunded", "open")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 """By the codes in the columns below."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from doorbuster.detectors.sale import Evidence, Finding, SaleBooks
+from doorbuster.detectors.sale import LEARNS_S, Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
 from doorbuster.measures.columns import Floats
 from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_DATABASE, STOPS_SHOP
@@ -12,15 +12,14 @@ from doorbuster.scenario.shop import EXTENDING
 
 BATCH_S = 0.5
 """So long one sweep may take, live. Assumed: thousands of locks in batches of 500."""
-LEARNS_S = 2.5
-"""So long it may take, live, until the shop knows what its provider has decided: answers are lost,
-and it asks again every two seconds."""
 
 
 def detect(sale: SaleBooks) -> Finding:
     """One offence a lock that stayed longer than its time, its payment and one sweep."""
     orders = sale.orders
-    lapsed = np.isin(orders.state, [ORDER_STATES.index("locked"), ORDER_STATES.index("released")])
+    lapsed = np.isin(
+        orders.state, [ORDER_STATES.index(state) for state in ("locked", "open", "released")]
+    )
     given_back_s = np.where(np.isnan(orders.released_s), sale.end_s, orders.released_s)
     is_live = sale.slack_s > 0
     held_until_s = _held_until_s(sale) + (LEARNS_S if is_live else 0.0)

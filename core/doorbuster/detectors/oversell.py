@@ -18,7 +18,7 @@ def detect(sale: SaleBooks) -> Finding:
     that takes its units may be written down in the wrong order.
     """
     offences: list[Evidence] = []
-    orders = sale.orders
+    orders = sale.holders
     for code in sale.shelf:
         free = sale.free_units[code]
         offences += [

@@ -56,6 +56,8 @@ def detect(sale: SaleBooks) -> Finding:
 def _mass_releases(sale: SaleBooks) -> list[tuple[str, float, int]]:
     """(item, moment, units) of each sweep that gave back many at once."""
     orders, sweep_s = sale.orders, sale.scenario.shop.release_sweep
+    if sale.scenario.shop.lock_point == "payment":
+        return []  # An order that lapses holds nothing.
     found = []
     swept = (orders.state != ORDER_STATES.index("cancelled")) & ~np.isnan(orders.released_s)
     for code in sale.shelf:

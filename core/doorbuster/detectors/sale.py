@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from doorbuster.detectors.holders import paying_holders
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.books import Charges, Orders
-from doorbuster.measures.columns import STEPS, Integers, Mask, Requests, Stock, Visits
-from doorbuster.measures.fault_times import FaultTime
+from doorbuster.measures.columns import (
+    STEPS,
+    Floats,
+    Integers,
+    Mask,
+    Requests,
+    Stock,
+    Visits,
+    at_places,
+)
+from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP, FaultTime
 from doorbuster.records.audit import Audit
 from doorbuster.rules.lines import Lines, Taken
 from doorbuster.scenario.model import Scenario
@@ -22,6 +32,10 @@ LIVE_SLACK_S = 0.25
 """Live, the moments of the books are the shop's and those of the requests the load generator's,
 taken before and after a transaction: so much they may be apart. Assumed; the simulated world needs
 none."""
+
+LEARNS_S = 2.5
+"""So long it may take, live, until the shop knows what its provider has decided: answers are lost,
+and it asks again every two seconds."""
 
 EVIDENCE_MAX = 20
 """So many pieces of evidence are kept of one finding; all are counted."""
@@ -65,16 +79,75 @@ class SaleBooks:
         return [n for n, item in enumerate(self.scenario.shop.items) if item.bundle is None]
 
     @cached_property
+    def holders(self) -> Orders:
+        """What holds units, an entry each: the orders, or where payments lock, their charges."""
+        if self.scenario.shop.lock_point == "order":
+            return self.orders
+        return paying_holders(self.orders, self.charges, self.end_s)
+
+    @cached_property
+    def _held(self) -> Taken:
+        """The lines of all holders."""
+        return self.lines.explode(self.holders.sku, self.holders.quantity)
+
+    @cached_property
     def free_units(self) -> list[FreeUnits]:
         """By item: units that no order holds, over time; of a bundle, the sets they make."""
+        items = self.scenario.shop.items
         return self._with_sets(
             {
-                code: FreeUnits.of(
-                    self.orders, code, self.scenario.shop.items[code].stock, self.taken
-                )
+                code: FreeUnits.of(self.holders, code, items[code].stock, self._held)
                 for code in self.shelf
             }
         )
+
+    @cached_property
+    def surely_free_units(self) -> list[FreeUnits]:
+        """Likewise, without those that a payment may hold unknown to the provider or to the shop.
+
+        In a fault the provider may not have heard of a charge, and live the shop not of its end.
+        """
+        if self.holders is self.orders:
+            return self.free_units
+        known = {}
+        for code in self.shelf:
+            free = self.free_units[code]
+            for held in (self._unheard_by_provider(code), *self._unheard_by_shop(code)):
+                free = free.less(*held)
+            known[code] = free
+        return self._with_sets(known)
+
+    def _unheard_by_provider(self, code: int) -> tuple[Floats, Floats, Integers]:
+        """What orders that were alive in a fault may have held in it: from, until, units."""
+        lines = self.taken.item == code
+        orders = at_places(self.orders, self.taken.order[lines])
+        units = self.taken.units[lines]
+        ended_s = np.where(np.isnan(orders.released_s), orders.sold_s, orders.released_s)
+        ended_s = np.where(np.isnan(ended_s), np.inf, ended_s)
+        learns_s = LEARNS_S if self.slack_s else 0.0
+        spans = [
+            (
+                np.maximum(orders.reserved_s, fault.begun_s - self.slack_s),
+                np.minimum(ended_s, fault.ended_s + learns_s),
+                units,
+            )
+            for fault in self.faults
+            if fault.kind in STOPS_SHOP + STOPS_CHARGES
+        ]
+        from_s = np.concatenate([np.empty(0), *(span[0] for span in spans)])
+        until_s = np.concatenate([np.empty(0), *(span[1] for span in spans)])
+        held = np.concatenate([units[:0], *(span[2] for span in spans)])
+        alive = from_s < until_s
+        return from_s[alive], until_s[alive], held[alive]
+
+    def _unheard_by_shop(self, code: int) -> Iterator[tuple[Floats, Floats, Integers]]:
+        """What it may hold, live, though the provider has decided: from, until, units."""
+        if self.slack_s:
+            lines = self._held.item == code
+            ended_s = self.holders.released_s[self._held.order[lines]]
+            is_over = ~np.isnan(ended_s)
+            from_s = ended_s[is_over]
+            yield from_s, from_s + LEARNS_S, self._held.units[lines][is_over]
 
     def _with_sets(self, free: dict[int, FreeUnits]) -> list[FreeUnits]:
         """By item, from the steps of those that have a stock."""
@@ -135,7 +208,7 @@ class SaleBooks:
         for code in self.shelf:
             mine = held.item == code
             who = asking[held.order[mine]]
-            left_over[code] = self.free_units[code].less(
+            left_over[code] = self.surely_free_units[code].less(
                 self.requests.sent_s[who], until_s[who], held.units[mine]
             )
         for code, left in enumerate(self._with_sets(left_over)):

@@ -19,7 +19,8 @@ def detect(sale: SaleBooks) -> Finding:
     for code, free in enumerate(sale.free_units):
         mine = np.flatnonzero(stock.sku == code)
         from_s, until_s = stock.at_s[mine] - DRIFT_S, stock.at_s[mine] + sale.slack_s
-        lowest, highest = free.lowest_within(from_s, until_s), free.highest_within(from_s, until_s)
+        lowest = sale.surely_free_units[code].lowest_within(from_s, until_s)
+        highest = free.highest_within(from_s, until_s)
         shown = stock.available[mine]
         off = np.where(shown < lowest, shown - lowest, np.maximum(shown - highest, 0))
         offences += [

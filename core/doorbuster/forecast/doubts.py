@@ -57,6 +57,15 @@ def _locks(
     scenario: Scenario, timetable: Timetable, _flow: Flow, _stations: Sequence[StationForecast]
 ) -> Iterator[Doubt]:
     shop = scenario.shop
+    if shop.lock_point == "payment":
+        yield Doubt(
+            "forecast-locks-at-order",
+            "shop.lock_point",
+            "this forecast counts a unit as gone when it is reserved; here it is gone when it is "
+            "paid, so that more is reserved, and buyers with an order are told sold out when they "
+            "pay; simulate shows how many",
+        )
+        return
     lock = format_duration(shop.lock_time)
     back = shop.lock_time + shop.release_jitter + shop.release_sweep
     if back >= timetable.end_s:

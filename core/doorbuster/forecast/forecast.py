@@ -66,6 +66,7 @@ class Forecast:
     peak_arrivals_per_s: float
     peak_at_s: float
     peak_arrivals_per_day: float
+    lock_point: str
     lock_time_s: float
     release_sweep_s: float
     items: list[ItemForecast]
@@ -103,6 +104,7 @@ def forecast(scenario: Scenario, timetable: Timetable) -> Forecast:
         peak_arrivals_per_s=timetable.peak_rate_per_s,
         peak_at_s=timetable.peak_at_s,
         peak_arrivals_per_day=timetable.peak_rate_per_s * DAY_S,
+        lock_point=scenario.shop.lock_point,
         lock_time_s=scenario.shop.lock_time,
         release_sweep_s=scenario.shop.release_sweep,
         items=[item for item in items if item.sku != REST],

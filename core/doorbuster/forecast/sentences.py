@@ -99,6 +99,12 @@ def _demand(forecast: Forecast) -> Iterator[str]:
         yield f"  and {hidden} more items with less demand."
     if forecast.other_items is not None:
         yield f"  All other items together: {_item(forecast.other_items)}."
+    if forecast.lock_point == "payment":
+        yield (
+            "  Only payments lock units, until the provider has answered: what is reserved and not "
+            f"paid stays for sale, and the order lapses after {_time(forecast.lock_time_s)}."
+        )
+        return
     back = forecast.lock_time_s + forecast.release_sweep_s
     left = max(forecast.end_s - back, 0.0)
     yield (

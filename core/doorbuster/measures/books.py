@@ -14,7 +14,7 @@ from doorbuster.records.tables import CHARGES, ORDERS
 
 Texts = NDArray[np.object_]
 
-ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunded", "refunding")
+ORDER_STATES = ("locked", "sold", "released", "cancelled", "refunded", "refunding", "open")
 CHARGE_STATES = ("processing", "captured", "declined", "refunded")
 
 

@@ -85,6 +85,13 @@ def take(columns: Columns, rows: Rows) -> Columns:
     return taken
 
 
+def at_places(columns: Columns, places: Integers) -> Columns:
+    """The entries at these places, perhaps some of them several times."""
+    made: Any = type(columns)
+    found: Columns = made(*(column[places] for column in columns))
+    return found
+
+
 def rows_by_replication(replication: Integers) -> Callable[[int], Rows]:
     """Which entries are a replication's: a slice where they lie together, as in every run of ours.
 

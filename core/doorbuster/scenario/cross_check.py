@@ -17,6 +17,7 @@ from doorbuster.scenario.shop import (
     BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
+    LOCKING_AT_PAYMENT,
     Coupon,
     Shop,
 )
@@ -62,11 +63,30 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         )
         found.add(("shop", "late_payment"), what)
     _one_way_to_be_broken(scenario, found)
+    if shop.lock_point == "payment":
+        _locks_at_payment(shop, found)
     found.found.extend(bundle_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:
         _refund(shop, shop.refund, found)
+
+
+def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
+    """The lock lives as long as the payment: it cannot lapse before it, nor be a counter's."""
+    allowed: dict[str, tuple[str, ...]] = {
+        "strategy": LOCKING_AT_PAYMENT,
+        "late_payment": ("hold",),
+        "unanswered_charge": ("wait",),
+    }
+    for field, values in allowed.items():
+        value = getattr(shop, field)
+        if value not in values:
+            what = (
+                f"'payment' cannot be combined with {field} {value!r}{allowed_names(values)}; "
+                "change one of the two"
+            )
+            found.add(("shop", "lock_point"), what)
 
 
 def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:

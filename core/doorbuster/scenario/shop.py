@@ -121,6 +121,13 @@ BROKEN_STRATEGIES: frozenset[Strategy] = frozenset(
 )
 """Those that lose or invent units on purpose: they prove that the detectors work."""
 
+LOCKING_AT_PAYMENT: tuple[Strategy, ...] = (
+    "conditional_update",
+    "row_lock",
+    "optimistic",
+    "buckets",
+)
+"""Those that a payment can lock units by."""
 
 LatePayment = Literal["hold", "refund", "recheck_stock", "query_before_cancel", "forget"]
 LATE_PAYMENTS: tuple[LatePayment, ...] = get_args(LatePayment)
@@ -129,6 +136,10 @@ BROKEN_LATE_PAYMENTS: frozenset[LatePayment] = frozenset({"forget"})
 """Those that lose a buyer's money on purpose, likewise."""
 EXTENDING: frozenset[LatePayment] = frozenset({"hold", "query_before_cancel"})
 """Where a payment in flight holds its lock: without end, or until the sweep that asks for it."""
+
+LockPoint = Literal["order", "payment"]
+LOCK_POINTS: tuple[LockPoint, ...] = get_args(LockPoint)
+"""Where a shop may take the units of an order from the shelf."""
 
 UnansweredCharge = Literal["wait", "charge_again"]
 UNANSWERED_CHARGES: tuple[UnansweredCharge, ...] = get_args(UnansweredCharge)
@@ -189,6 +200,13 @@ class Shop(Part):
     release_jitter: Duration = 0.0
     """Each lock lasts longer by a uniform share of it, so that locks made in one rush do not all
     lapse at one moment. Default 0s."""
+    lock_point: LockPoint = "order"
+    """Which step takes units from the shelf. `order`: a reservation locks its units for
+    `lock_time`. `payment`: a reservation is refused when too few units are there, but takes none;
+    every attempt to pay locks them first, until the provider has answered, and is told `sold out`
+    when others were faster: nothing is charged and the order is gone (Vendure allocates stock
+    when the payment is settled). Default order. `payment` needs the strategy `conditional_update`,
+    `row_lock`, `optimistic` or `buckets`, `late_payment: hold` and `unanswered_charge: wait`."""
     strategy: Strategy = "conditional_update"
     """How the shop keeps its stock. The first five are correct; `check_then_write` and what follows
     are broken in the way of real shops, to prove that the detectors see it (docs/strategies.md)."""

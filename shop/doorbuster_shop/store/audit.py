@@ -20,7 +20,7 @@ _COUPON = """
 SELECT limit_orders, count(reservations.id),
        coalesce(sum(CASE reservations.state WHEN 'sold' THEN discount_cents ELSE 0 END), 0)
 FROM coupons LEFT JOIN reservations
-    ON discount_cents > 0 AND state IN ('locked', 'sold', 'refunding', 'refunded')
+    ON discount_cents > 0 AND state IN ('locked', 'open', 'sold', 'refunding', 'refunded')
 GROUP BY limit_orders
 """
 _KEPT = "SELECT id, state FROM reservations WHERE state IN ('locked', 'sold', 'refunding')"

@@ -4,7 +4,7 @@
 WITH held AS (
     SELECT sku, account, sum(quantity) AS units
     FROM reservations
-    WHERE state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL
+    WHERE state IN ('locked', 'open', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL
     GROUP BY sku, account
 ),
 most_held AS (

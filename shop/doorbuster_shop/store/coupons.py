@@ -18,7 +18,7 @@ GAP_S = 0.002
 _SEEN = """
 SELECT redeemed, (SELECT count(*) FROM reservations
                   WHERE account = ? AND discount_cents > 0
-                    AND state IN ('locked', 'sold', 'refunding', 'refunded'))
+                    AND state IN ('locked', 'open', 'sold', 'refunding', 'refunded'))
 FROM coupons
 """
 _COUNT_UP = "UPDATE coupons SET redeemed = redeemed + 1 WHERE redeemed < limit_orders"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster_shop.store.reservations import Refusal, Reservation, read_reservation
+from doorbuster_shop.store.open_orders import unlock
+from doorbuster_shop.store.reservations import UNPAID, Refusal, Reservation, read_reservation
 from doorbuster_shop.store.session import Session, new_id
 from doorbuster_shop.store.stock import read_offered, sell_units
 
@@ -45,6 +47,9 @@ class TakeAgain(Protocol):
         """The bucket that the units came from, or why not."""
 
 
+Lock = Callable[[Session, Reservation], Awaitable["Refusal | None"]]
+"""Takes the units of an open order, or tells why not."""
+
 _BY_KEY = "SELECT * FROM payments WHERE idempotency_key = ?"
 _BY_ID = "SELECT * FROM payments WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM payments WHERE id = ? FOR UPDATE"
@@ -73,11 +78,14 @@ WHERE id = (SELECT reservation_id FROM payments WHERE id = ?) AND state = 'refun
 """
 
 
-async def begin_payment(session: Session, offer: Offer, now_s: float) -> Payment | Refusal:
+async def begin_payment(
+    session: Session, offer: Offer, now_s: float, lock: Lock
+) -> Payment | Refusal:
     """Write down that a payment is on its way, before the provider hears of it.
 
-    From now on the lock holds until the payment is settled. A key that was seen before gives the
-    payment begun then, in the state it has now.
+    From now on the lock holds until the payment is settled; that of an open order begins now, in
+    this transaction: a shop that dies after it finds the payment, and with it the units. A key that
+    was seen before gives the payment begun then, in the state it has now.
     """
     reservation = await read_reservation(session, offer.reservation_id, is_locking=True)
     known = await session.one(_BY_KEY, (offer.idempotency_key,))
@@ -88,8 +96,12 @@ async def begin_payment(session: Session, offer: Offer, now_s: float) -> Payment
     live = await session.one(_LIVE, (reservation.id,))
     if live is not None:
         return Refusal.ALREADY_PAID if live[0] == "paid" else Refusal.PAYMENT_IN_PROGRESS
-    if reservation.state != "locked" or now_s >= reservation.expires_at_s:
+    if reservation.state not in UNPAID or now_s >= reservation.expires_at_s:
         return Refusal.RESERVATION_EXPIRED
+    if reservation.state == "open":
+        refusal = await lock(session, reservation)
+        if refusal is not None:
+            return refusal
     payment = Payment(
         id=new_id("pay", now_s),
         idempotency_key=offer.idempotency_key,
@@ -186,11 +198,25 @@ async def _sell_again(session: Session, reservation_id: str, now_s: float, take:
 
 
 async def settle_unpaid(
-    session: Session, payment_id: str, state: str, charge_id: str | None, now_s: float
+    session: Session,
+    payment_id: str,
+    state: str,
+    charge_id: str | None,
+    now_s: float,
+    *,
+    is_unlocking: bool = False,
 ) -> Payment | None:
-    """The provider refused (`declined`) or never heard of it (`expired`); the lock stays."""
-    await session.run(_DECIDE, (state, charge_id, now_s, payment_id))
-    return await read_payment(session, payment_id)
+    """The provider refused (`declined`) or never heard of it (`expired`).
+
+    The lock stays, unless it was made for this payment alone.
+    """
+    is_news = await session.run(_DECIDE, (state, charge_id, now_s, payment_id)) == 1
+    payment = await read_payment(session, payment_id)
+    if is_news and is_unlocking and payment is not None:
+        order = await read_reservation(session, payment.reservation_id, is_locking=True)
+        assert order is not None
+        await unlock(session, order)
+    return payment
 
 
 async def settle_refunded(session: Session, payment_id: str) -> None:

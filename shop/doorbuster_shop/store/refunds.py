@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from doorbuster_shop.store.payments import Payment
-from doorbuster_shop.store.reservations import Refusal, Reservation, read_reservation
+from doorbuster_shop.store.reservations import UNPAID, Refusal, Reservation, read_reservation
 from doorbuster_shop.store.session import Session
 from doorbuster_shop.store.stock import Units, take_back
 from doorbuster_shop.terms import RefundTerms
@@ -47,7 +47,7 @@ async def refund(
         return Refusal.UNKNOWN_RESERVATION
     if order.refund_asked_at_s is not None:
         return Refunded(order)
-    if order.state == "locked":
+    if order.state in UNPAID:
         return Refusal.NOT_PAID
     if order.state != "sold":
         return Refusal.RESERVATION_EXPIRED

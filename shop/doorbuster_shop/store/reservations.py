@@ -15,6 +15,10 @@ RELEASE_BATCH_MAX = 500
 """Locks released in one transaction: thousands that lapse at once must not stop the shop."""
 
 
+UNPAID = ("locked", "open")
+"""States of an order that can be paid. An open one holds no units."""
+
+
 class Refusal(Enum):
     """Why nothing was reserved or paid. A refusal leaves nothing behind in the database."""
 
@@ -71,8 +75,9 @@ _BY_ID = "SELECT * FROM reservations WHERE id = ?"
 _BY_ID_LOCKED = "SELECT * FROM reservations WHERE id = ? FOR UPDATE"
 _INSERT = "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _RELEASE = """
-UPDATE reservations SET state = ?, released_at_s = ? WHERE id = ? AND state = 'locked'
+UPDATE reservations SET state = 'released', released_at_s = ? WHERE id = ? AND state = 'locked'
 """
+_CANCEL = "UPDATE reservations SET state = 'cancelled', released_at_s = ? WHERE id = ?"
 _PENDING = "SELECT id FROM payments WHERE reservation_id = ? AND state IN ('pending', 'paid')"
 _LAPSED = """
 SELECT id, sku, bucket, quantity, discount_cents FROM reservations
@@ -90,7 +95,13 @@ ORDER BY expires_at_s LIMIT ? FOR UPDATE SKIP LOCKED
 
 
 async def reserve(
-    session: Session, wish: Wish, now_s: float, lock_time_s: float, take: Take
+    session: Session,
+    wish: Wish,
+    now_s: float,
+    lock_time_s: float,
+    take: Take,
+    *,
+    state: str = "locked",
 ) -> Reservation | Refusal:
     """Lock units for a buyer, all or none.
 
@@ -119,7 +130,7 @@ async def reserve(
         quantity=wish.quantity,
         amount_cents=offered.price_cents * wish.quantity - discount_cents,
         discount_cents=discount_cents,
-        state="locked",
+        state=state,
         reserved_at_s=taken_at_s,
         expires_at_s=taken_at_s + lock_time_s,
     )
@@ -177,21 +188,25 @@ async def release_lapsed(
     await give_back(session, sum(discount_cents > 0 for *_, discount_cents in lapsed))
     # Not before they could be taken again: the row of the stock may have been waited for.
     released_at_s = session.time_s(now_s)
-    await session.run_many(_RELEASE, [("released", released_at_s, row[0]) for row in lapsed])
+    await session.run_many(_RELEASE, [(released_at_s, row[0]) for row in lapsed])
     return returned
 
 
 async def cancel(session: Session, reservation_id: str, now_s: float) -> Units | None:
     """Release a lock at once, on behalf of the operator; None when it is not locked (any more).
 
-    A payment in flight does not prevent it: when the provider takes the money, it is refunded.
+    A payment in flight does not prevent it: when the provider takes the money, it is refunded. An
+    open order has no units to give back.
     """
     reservation = await read_reservation(session, reservation_id, is_locking=True)
-    if reservation is None or reservation.state != "locked":
+    if reservation is None or reservation.state not in UNPAID:
         return None
-    await session.run(_RELEASE, ("cancelled", now_s, reservation_id))
+    await session.run(_CANCEL, (now_s, reservation_id))
     returned = (reservation.sku, reservation.bucket, reservation.quantity)
-    await return_units(session, [returned])
+    if reservation.state == "open":
+        returned = (reservation.sku, reservation.bucket, 0)
+    else:
+        await return_units(session, [returned])
     await give_back(session, int(reservation.discount_cents > 0))
     return returned
 
@@ -208,7 +223,7 @@ async def withdraw(session: Session, reservation_id: str, now_s: float) -> Units
         return None
     if reservation.state == "released":
         return Refusal.RESERVATION_EXPIRED
-    if reservation.state != "locked":
+    if reservation.state not in UNPAID:
         return Refusal.ALREADY_PAID
     if await session.one(_PENDING, (reservation_id,)) is not None:
         return Refusal.PAYMENT_IN_PROGRESS

@@ -6,7 +6,7 @@ CREATE TABLE sale (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
     opens_at_s      DOUBLE PRECISION NOT NULL,
     strategy        TEXT NOT NULL,
-    schema_version  INTEGER NOT NULL DEFAULT 5
+    schema_version  INTEGER NOT NULL DEFAULT 6
 );
 
 -- One row an item: its terms.
@@ -52,8 +52,9 @@ CREATE TABLE coupons (
 );
 
 -- A reservation locks units until it is paid (sold), its time is up (released) or the operator
--- cancels it. One that is paid may be given back (refunding, and refunded when the money is). Its idempotency key is unique, so that a repeated request finds it instead of making
--- another.
+-- cancels it. Where payments lock, it is open before and between them and holds none. One that is
+-- paid may be given back (refunding, and refunded when the money is). Its idempotency key is unique,
+-- so that a repeated request finds it instead of making another.
 CREATE TABLE reservations (
     id               TEXT PRIMARY KEY,
     idempotency_key  TEXT NOT NULL UNIQUE,
@@ -64,7 +65,7 @@ CREATE TABLE reservations (
     amount_cents     BIGINT NOT NULL CHECK (amount_cents >= 0),  -- less the discount
     discount_cents   BIGINT NOT NULL CHECK (discount_cents >= 0),  -- 0 without the coupon
     state            TEXT NOT NULL CHECK (
-        state IN ('locked', 'sold', 'released', 'cancelled', 'refunding', 'refunded')),
+        state IN ('locked', 'open', 'sold', 'released', 'cancelled', 'refunding', 'refunded')),
     reserved_at_s    DOUBLE PRECISION NOT NULL,
     expires_at_s     DOUBLE PRECISION NOT NULL,
     released_at_s    DOUBLE PRECISION,  -- also when it was cancelled
@@ -75,12 +76,13 @@ CREATE TABLE reservations (
 
 -- What an account holds counts against its limit, units that came back do not.
 CREATE INDEX reservations_held ON reservations (account, sku)
-    WHERE state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL;
+    WHERE state IN ('locked', 'open', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL;
 -- Orders of an account that carry the coupon.
 CREATE INDEX reservations_discounted ON reservations (account)
-    WHERE discount_cents > 0 AND state IN ('locked', 'sold', 'refunding', 'refunded');
+    WHERE discount_cents > 0 AND state IN ('locked', 'open', 'sold', 'refunding', 'refunded');
 -- What the sweep looks through.
 CREATE INDEX reservations_locked ON reservations (expires_at_s) WHERE state = 'locked';
+CREATE INDEX reservations_open ON reservations (expires_at_s) WHERE state = 'open';
 
 -- One row an attempt to pay. `pending` until the provider's answer is known. `refunding` and
 -- `refunded`: the provider took the money after the lock was gone, or the buyer wants it back; it is

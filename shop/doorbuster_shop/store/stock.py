@@ -45,7 +45,8 @@ _OFFERED = """
 SELECT price_cents, per_account_limit, opens_at_s,
        (SELECT coalesce(sum(quantity), 0) FROM reservations
         WHERE account = ? AND reservations.sku = items.sku
-          AND state IN ('locked', 'sold', 'refunding', 'refunded') AND returned_at_s IS NULL),
+          AND state IN ('locked', 'open', 'sold', 'refunding', 'refunded')
+          AND returned_at_s IS NULL),
        EXISTS (SELECT 1 FROM reservations WHERE idempotency_key = ?)
 FROM items, sale WHERE sku = ?
 """

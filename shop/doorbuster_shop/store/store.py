@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from doorbuster.records.audit import Audit
 from doorbuster_shop.store import audit as auditing
-from doorbuster_shop.store import coupons, payments, refunds, reservations, stock
+from doorbuster_shop.store import coupons, open_orders, payments, refunds, reservations, stock
 from doorbuster_shop.store.coupons import Redeem
 from doorbuster_shop.store.orders import Order, read_orders
 from doorbuster_shop.store.payments import Offer, Payment
@@ -69,6 +70,8 @@ class Store(ABC):
         """Called when a database that was gone is back: what was under way is unknown."""
         self.late_payment = "hold"
         """What becomes of a payment in flight when its lock lapses; of the terms of the sale."""
+        self.locks_at_payment = False
+        """Whether an order takes no units before it is paid; of these, too."""
         self.coupon: CouponTerms | None = None
         """Of these, too."""
         self.refunds: RefundTerms | None = None
@@ -121,7 +124,7 @@ class Store(ABC):
 
     def _set_terms(self, terms: Terms) -> None:
         self.late_payment, self.coupon = terms.late_payment, terms.coupon
-        self.refunds = terms.refund
+        self.refunds, self.locks_at_payment = terms.refund, terms.lock_point == "payment"
         self._lines = {item.sku: item.lines for item in terms.items if item.lines}
 
     async def opening_s(self) -> float:
@@ -141,16 +144,24 @@ class Store(ABC):
     ) -> Reservation | Refusal:
         """Lock units for a buyer, all or none; the same key again gives the same reservation.
 
-        A coupon that is used up refuses nobody: the order costs the full price.
+        A coupon that is used up refuses nobody: the order costs the full price. Where payments
+        lock, it is enough that the units are there.
         """
         if brings_coupon and self.coupon is not None:
             redeem = await coupons.redeem_of(self, self.coupon, wish.account)
             wish = wish._replace(redeem=redeem)
+        reserve = self._open if self.locks_at_payment else partial(self.strategy.reserve, self)
         try:
-            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
+            return await reserve(wish, now_s, lock_time_s)
         except DuplicateKeyError:
             # Its twin has come first in this very moment, and can be found now.
-            return await self.strategy.reserve(self, wish, now_s, lock_time_s)
+            return await reserve(wish, now_s, lock_time_s)
+
+    async def _open(self, wish: Wish, now_s: float, lock_time_s: float) -> Reservation | Refusal:
+        async with self.transaction() as session:
+            return await reservations.reserve(
+                session, wish, now_s, lock_time_s, open_orders.look, state="open"
+            )
 
     async def read_reservation(self, reservation_id: str) -> Reservation | None:
         """One reservation, or None if there is none with this id."""
@@ -174,8 +185,17 @@ class Store(ABC):
             return await self._begin_payment(offer, now_s)
 
     async def _begin_payment(self, offer: Offer, now_s: float) -> Payment | Refusal:
-        async with self.transaction() as session:
-            return await payments.begin_payment(session, offer, now_s)
+        """The units of an open order are taken in the same transaction, in the last way at last."""
+        *ways, last = self.strategy.takes
+        locks: list[payments.Lock] = [partial(open_orders.try_to_lock, take=way) for way in ways]
+        locks.append(partial(open_orders.lock_or_end, take=last, now_s=now_s))
+        told: Payment | Refusal = Refusal.SOLD_OUT
+        for lock in locks:
+            async with self.transaction() as session:
+                told = await payments.begin_payment(session, offer, now_s, lock)
+            if told is not Refusal.SOLD_OUT:
+                break
+        return told
 
     async def read_payment(self, payment_id: str) -> Payment | None:
         """One payment, or None if there is none with this id."""
@@ -230,14 +250,21 @@ class Store(ABC):
     async def settle_declined(
         self, payment_id: str, charge_id: str | None, now_s: float
     ) -> Payment | None:
-        """The provider refused: the lock stays as it is."""
-        async with self.transaction() as session:
-            return await payments.settle_unpaid(session, payment_id, "declined", charge_id, now_s)
+        """The provider refused: the lock stays as it is, unless payments lock."""
+        return await self._settle_unpaid(payment_id, "declined", charge_id, now_s)
 
     async def settle_expired(self, payment_id: str, now_s: float) -> Payment | None:
         """The provider will take no money for the payment, whose lock has lapsed: drop it."""
+        return await self._settle_unpaid(payment_id, "expired", None, now_s)
+
+    async def _settle_unpaid(
+        self, payment_id: str, state: str, charge_id: str | None, now_s: float
+    ) -> Payment | None:
+        is_unlocking = self.locks_at_payment
         async with self.transaction() as session:
-            return await payments.settle_unpaid(session, payment_id, "expired", None, now_s)
+            return await payments.settle_unpaid(
+                session, payment_id, state, charge_id, now_s, is_unlocking=is_unlocking
+            )
 
     async def settle_refunded(self, payment_id: str) -> None:
         """The money is back with the buyer."""
@@ -248,7 +275,11 @@ class Store(ABC):
 
     async def release_lapsed(self, now_s: float, batch_max: int = RELEASE_BATCH_MAX) -> int:
         """Release lapsed locks, and tell how many; call again while it is batch_max."""
-        return await self.strategy.release_lapsed(self, now_s, batch_max)
+        count = await self.strategy.release_lapsed(self, now_s, batch_max)
+        if self.locks_at_payment and count < batch_max:
+            async with self.transaction() as session:
+                count += await open_orders.release_lapsed(session, now_s, batch_max - count)
+        return count
 
     async def end_sweep(self, now_s: float) -> None:
         """All that had lapsed is released: let the strategy put its own affairs in order."""

@@ -64,7 +64,7 @@ def _is_let_in(model: Record, world: Record, item: int, units: int) -> bool:
 @compilable
 def is_in_vain(model: Record, world: Record, request: int, is_known: bool) -> bool:
     """Whether a request that gets its last server now cannot be fulfilled by what it has seen."""
-    if model["strategy"] != OPTIMISTIC or is_known:
+    if not model["looks_before"] or model["strategy"] != OPTIMISTIC or is_known:
         return False
     entry = request_at(world, request)
     now = version(world, visit_at(world, entry["visit"])["item"])

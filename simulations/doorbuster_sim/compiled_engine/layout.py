@@ -190,7 +190,7 @@ MODEL = _records(
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
     "payment_timeout_ns late_payment jitter_ns charges_again "
-    "looks_before coupon coupon_limit coupon_off_cents coupons_per_account "
+    "looks_before locks_at_payment coupon coupon_limit coupon_off_cents coupons_per_account "
     "refund refund_returns refund_row "
     # faults: addresses of stretches
     "frozen still restarts gone deaf unheard apart slow bends_time"
@@ -199,7 +199,9 @@ MODEL = _records(
 
 bends_time: whether any freeze or slowness can move the end of a service or of an answer.
 looks_before: whether the strategy looks before the last station of `reserve`. coupon: how it is
-redeemed, or NO_COUPON. refund: how refunds are paid out, or NO_REFUND; refund_row: their delay.
+redeemed, or NO_COUPON.
+locks_at_payment: whether `pay` takes the units. refund: how refunds are paid out, or NO_REFUND;
+refund_row: their delay.
 """
 STRETCHES = ("frozen", "still", "restarts", "gone", "deaf", "unheard", "apart", "slow")
 """Of MODEL and of `faults.Faults`."""

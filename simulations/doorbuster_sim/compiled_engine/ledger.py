@@ -58,7 +58,7 @@ from doorbuster_sim.strategies import (
 )
 from doorbuster_sim.tables import ABSENT_NS
 
-LOCKED, PAID, RELEASED, CANCELLED, REFUNDING, REFUNDED = range(len(ORDER_STATES))
+LOCKED, PAID, RELEASED, CANCELLED, REFUNDING, REFUNDED, OPEN = range(len(ORDER_STATES))
 AGAIN = -1
 """Instead of a reply: the request passes its last station once more."""
 _TOO_FEW, _AGAIN = -1, -2
@@ -79,7 +79,7 @@ def find_reservation(world: Record, visit: int, attempt: int) -> int:
 def has_lapsed(world: Record, reservation: int, now_ns: int) -> bool:
     """Whether the lock is gone, or its time is over and no payment holds it."""
     entry = reservation_at(world, reservation)
-    if entry["state"] == LOCKED:
+    if entry["state"] in (LOCKED, OPEN):
         return now_ns >= entry["lapses_ns"] and not _is_held(world, reservation)
     return entry["state"] != PAID
 
@@ -97,6 +97,8 @@ def reserve(
 ) -> int:
     """Lock what a visit wants: OK, LIMITED, SOLD_OUT or AGAIN.
 
+    Where payments lock, it is enough that the units are there.
+
     seen, coupon_seen: what the request's look told, under a strategy that looks before, and about
     a coupon that is counted by a look.
     """
@@ -105,7 +107,10 @@ def reserve(
     if not within_purchase_limit(held_units(world, visit), units, stock["limit"]):
         return _LIMITED
     bucket = 0
-    if model["strategy"] == CONDITIONAL_UPDATE:
+    if model["locks_at_payment"]:
+        if level(world, buyer["item"]) < units:
+            return _SOLD_OUT
+    elif model["strategy"] == CONDITIONAL_UPDATE:
         if level(world, buyer["item"]) < units:
             return _SOLD_OUT
         move(world, buyer["item"], -units, units, 0)
@@ -132,7 +137,7 @@ def reserve(
     entry["item"] = buyer["item"]
     entry["units"] = units
     entry["attempt"] = attempt
-    entry["state"] = LOCKED
+    entry["state"] = OPEN if model["locks_at_payment"] else LOCKED
     entry["payments_in_flight"] = 0
     entry["captures"] = 0
     entry["bucket"] = bucket
@@ -200,9 +205,21 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
         return False
     if entry["discount_cents"] and not is_coupon_left(model, world, visit):
         return False
-    bucket = 0
+    if not _lock_units(model, world, reservation):
+        return False
+    change_holding(world, visit, units)
+    if entry["discount_cents"]:
+        take_coupon(model, world, visit)
+    return True
+
+
+@compilable
+def _lock_units(model: Record, world: Record, reservation: int) -> bool:
+    """Take the units of an order that holds none, if there are enough."""
+    entry = reservation_at(world, reservation)
+    units, bucket = entry["units"], 0
     if model["strategy"] in (BUCKETS, SCATTERED_BUCKETS):
-        bucket = _take_from_bucket(model, world, visit)
+        bucket = _take_from_bucket(model, world, entry["visit"])
     elif conditional_update.has_enough(level(world, entry["item"]), units):
         move(world, entry["item"], -units, units, 0)
         # The database decides; the counter, which the next sweep puts right, follows.
@@ -216,10 +233,29 @@ def _lock_again(model: Record, world: Record, reservation: int) -> bool:
         return False
     entry["state"] = LOCKED
     entry["bucket"] = bucket
-    change_holding(world, visit, units)
-    if entry["discount_cents"]:
-        take_coupon(model, world, visit)
     return True
+
+
+@compilable
+def lock_for_payment(model: Record, world: Record, reservation: int) -> bool:
+    """Take the units of an open order; where there are too few, the order is gone."""
+    if reservation_at(world, reservation)["state"] != OPEN:
+        return True
+    if _lock_units(model, world, reservation):
+        return True
+    _give_back(model, world, reservation)
+    return False
+
+
+@compilable
+def unlock_unpaid(model: Record, world: Record, reservation: int) -> None:
+    """The attempt to pay has failed: what it has locked is for sale again."""
+    if not model["locks_at_payment"]:
+        return
+    entry = reservation_at(world, reservation)
+    move(world, entry["item"], entry["units"], -entry["units"], 0)
+    _put_on_shelf(model, world, reservation)
+    entry["state"] = OPEN
 
 
 @compilable
@@ -261,7 +297,7 @@ def keep_money(world: Record, reservation: int) -> None:
 def forget(model: Record, world: Record, reservation: int) -> None:
     """Release a reservation whose time is over, unless it was paid; its visit may then go."""
     entry = reservation_at(world, reservation)
-    if entry["state"] == LOCKED:
+    if entry["state"] in (LOCKED, OPEN):
         _give_back(model, world, reservation)
     release(world, entry["visit"])
 
@@ -312,21 +348,22 @@ def _put_on_shelf(model: Record, world: Record, reservation: int) -> None:
 
 @compilable
 def _give_back(model: Record, world: Record, reservation: int) -> None:
-    """Put the units of a locked or paid order back on the shelf."""
+    """Put the units of an order back on the shelf, if it holds any."""
     entry = reservation_at(world, reservation)
-    units = entry["units"]
+    units, holds_units = entry["units"], entry["state"] != OPEN
     if entry["state"] == PAID:
         move(world, entry["item"], units, 0, -units)
         note_orders(world, entry["item"], -1, -units)
         world["captured_late_count"] += entry["captures"]
-    else:
+    elif holds_units:
         move(world, entry["item"], units, -units, 0)
     entry["state"] = RELEASED
     entry["released_ns"] = world["now_ns"]
     change_holding(world, entry["visit"], -entry["units"])
     if entry["discount_cents"]:
         give_coupon_back(world, entry["visit"])
-    _put_on_shelf(model, world, reservation)
+    if holds_units:
+        _put_on_shelf(model, world, reservation)
 
 
 @compilable

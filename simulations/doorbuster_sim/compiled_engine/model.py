@@ -56,7 +56,8 @@ class ModelMemory:
         record["strategy"] = code_of(scenario.shop.strategy)
         record["late_payment"] = LATE_PAYMENTS.index(scenario.shop.late_payment)
         record["charges_again"] = scenario.shop.unanswered_charge == "charge_again"
-        record["looks_before"] = code_of(scenario.shop.strategy) in LOOKS_BEFORE
+        record["locks_at_payment"] = scenario.shop.lock_point == "payment"
+        record["looks_before"] = _looks_before(scenario)
         _put_coupon(record, scenario.shop.coupon)
         _put_refund(record, scenario.shop.refund, book)
         record["sweep_ns"] = _to_ns(scenario.shop.release_sweep)
@@ -124,9 +125,15 @@ def _steps_and_passages(scenario: Scenario, book: DistributionBook) -> tuple[Rec
             rows.append((first_pools[station], per_item, book.add(passage.time), station))
     coupon = scenario.shop.coupon
     looks_at_coupon = coupon is not None and coupon.redeem in BROKEN_REDEEMS
-    if looks_at_coupon or code_of(scenario.shop.strategy) in LOOKS_BEFORE:
+    if looks_at_coupon or _looks_before(scenario):
         steps[Action.RESERVE]["look_passage"] = len(service.reserve) - 1
     return steps, np.array(rows, PASSAGE)
+
+
+def _looks_before(scenario: Scenario) -> bool:
+    """Whether a reservation looks at the stock before its last station."""
+    shop = scenario.shop
+    return shop.lock_point == "order" and code_of(shop.strategy) in LOOKS_BEFORE
 
 
 def pool_range(scenario: Scenario, station: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.ledger import (
     LOCKED,
+    OPEN,
     PAID,
     REFUNDED,
     REFUNDING,
@@ -36,7 +37,7 @@ def refund(model: Record, world: Record, request: int) -> int:
     state = reservation_at(world, reservation)["state"]
     if state in (REFUNDING, REFUNDED):
         return _OK
-    if state == LOCKED or model["refund"] == NO_REFUND:
+    if state in (LOCKED, OPEN) or model["refund"] == NO_REFUND:
         # Not paid yet: the shop refuses with a 409.
         return _ERROR
     if state != PAID:

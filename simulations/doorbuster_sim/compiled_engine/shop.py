@@ -22,8 +22,10 @@ from doorbuster_sim.compiled_engine.ledger import (
     find_reservation,
     has_lapsed,
     keep_money,
+    lock_for_payment,
     reserve,
     settle,
+    unlock_unpaid,
 )
 from doorbuster_sim.compiled_engine.places import (
     item_at,
@@ -325,6 +327,9 @@ def _pay(model: Record, world: Record, request: int) -> None:
             # Paid already, or about to be: the shop refuses with a 409.
             answer(model, world, request, _ERROR)
             return
+        if not lock_for_payment(model, world, reservation):
+            answer(model, world, request, _SOLD_OUT)
+            return
         payment = _begin_payment(model, world, request, reservation)
     owed = payment_at(world, payment)
     if owed["reply"] != _PENDING:
@@ -464,6 +469,8 @@ def _decide_payment(model: Record, world: Record, charge: int, otherwise: int) -
             else:
                 # The order is gone: the money goes back at once.
                 owed["is_refunded"] = 1
+    else:
+        unlock_unpaid(model, world, owed["reservation"])
     payment_at(world, owed["payment"])["reply"] = reply
     answer_waiting(model, world, owed["payment"])
 

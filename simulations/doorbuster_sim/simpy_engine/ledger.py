@@ -11,11 +11,11 @@ from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
 from doorbuster.rules.lines import Lines
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.scenario.shop import EXTENDING, Coupon, Item, LatePayment, Strategy
+from doorbuster.scenario.shop import EXTENDING, Coupon, Item, LatePayment, LockPoint, Strategy
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.coupons import CouponBook
-from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, keeping_of
+from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, TOO_FEW, keeping_of
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
 from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
 from doorbuster_sim.tables import ABSENT_NS
@@ -30,6 +30,7 @@ class LockState(Enum):
     CANCELLED = "cancelled"
     REFUNDING = "refunding"
     REFUNDED = "refunded"
+    OPEN = "open"
 
 
 @dataclass
@@ -67,13 +68,18 @@ class Reservation:
         return self.state is LockState.LOCKED
 
     @property
+    def is_unpaid(self) -> bool:
+        """Whether it may be paid, whether or not it holds units."""
+        return self.state in (LockState.LOCKED, LockState.OPEN)
+
+    @property
     def is_held(self) -> bool:
         """Whether a payment in flight keeps it from lapsing."""
         return self.is_extended and self.payments_in_flight > 0
 
     def has_lapsed(self, now_ns: int) -> bool:
         """Whether the lock is gone, or its time is over and no payment holds it."""
-        if self.state is LockState.LOCKED:
+        if self.is_unpaid:
             return now_ns >= self.lapses_ns and not self.is_held
         return self.state is not LockState.PAID
 
@@ -169,10 +175,12 @@ class StockLedger:
         strategy: Strategy = "conditional_update",
         late_payment: LatePayment = "hold",
         coupon: Coupon | None = None,
+        lock_point: LockPoint = "order",
     ) -> None:
         self.items = items
         self.coupons = CouponBook(coupon) if coupon is not None else None
         self._late_payment = late_payment
+        self._locks_at_payment = lock_point == "payment"
         self._sweep_ns = sweep_ns
         self._swept_ns: int | None = None
         self._held_units: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -182,6 +190,8 @@ class StockLedger:
 
     def look(self, item: int, account: int, units: int) -> int | Reply:
         """What a wish sees before it waits for the last station, or why it is not let in."""
+        if self._locks_at_payment:
+            return 0
         stock = self.items[item]
         seen = self._keeping.look(stock, units)
         if seen is not None:
@@ -190,7 +200,7 @@ class StockLedger:
 
     def is_in_vain(self, item: int, seen: int) -> bool:
         """Whether a wish that had looked gets its server for nothing."""
-        return self._keeping.is_in_vain(self.items[item], seen)
+        return not self._locks_at_payment and self._keeping.is_in_vain(self.items[item], seen)
 
     def refuse(self, item: int, seen: int) -> None:
         """A wish that had looked is refused."""
@@ -212,13 +222,18 @@ class StockLedger:
     ) -> tuple[Reply | None, Reservation | None]:
         """Lock units for an account: OK with the reservation, or LIMITED, or SOLD_OUT.
 
+        Where payments lock, it is enough that the units are there.
+
         None instead of a reply: somebody was faster, look again. coupon_seen: None for a wish
         that brings no coupon.
         """
         stock = self.items[item]
         if not self._is_within_limit(account, item, units):
             return Reply.LIMITED, None
-        bucket = self._keeping.take(stock, account, units, seen)
+        if self._locks_at_payment:
+            bucket = 0 if stock.available >= units else TOO_FEW
+        else:
+            bucket = self._keeping.take(stock, account, units, seen)
         if bucket < 0:
             return None if bucket == OVERTAKEN else Reply.SOLD_OUT, None
         self._held_units[account, item] += units
@@ -235,6 +250,7 @@ class StockLedger:
             bucket=bucket,
             discount_cents=discount_cents,
             is_extended=self._late_payment in EXTENDING,
+            state=LockState.OPEN if self._locks_at_payment else LockState.LOCKED,
         )
         self._locks.append(reservation)
         return Reply.OK, reservation
@@ -242,6 +258,25 @@ class StockLedger:
     def _is_within_limit(self, account: int, item: int, units: int) -> bool:
         held = self._held_units[account, item]
         return within_purchase_limit(held, units, self.items[item].limit)
+
+    def lock_for_payment(self, reservation: Reservation, now_ns: int) -> bool:
+        """Take the units of an open order; where there are too few, the order is gone."""
+        if reservation.state is not LockState.OPEN:
+            return True
+        account, units = reservation.account, reservation.units
+        bucket = self._keeping.take_again(self.items[reservation.item], account, units)
+        if bucket < 0:
+            self._give_back(reservation, now_ns)
+            return False
+        reservation.state, reservation.bucket = LockState.LOCKED, bucket
+        return True
+
+    def unlock_unpaid(self, reservation: Reservation) -> None:
+        """The attempt to pay has failed: what it has locked is for sale again."""
+        if self._locks_at_payment:
+            assert reservation.is_locked
+            self._put_back(reservation)
+            reservation.state = LockState.OPEN
 
     def settle(self, reservation: Reservation, now_ns: int) -> bool:
         """The provider has taken the money: sell the units; False when it must go back."""
@@ -296,7 +331,7 @@ class StockLedger:
             return Reply.OK
         if reservation.state is LockState.RELEASED:
             return Reply.EXPIRED
-        if not reservation.is_locked or reservation.payments_in_flight:
+        if not reservation.is_unpaid or reservation.payments_in_flight:
             return Reply.ERROR  # Paid, or about to be: the shop refuses with a 409.
         self._give_back(reservation, now_ns)
         reservation.state = LockState.CANCELLED
@@ -306,7 +341,7 @@ class StockLedger:
         """On behalf of a buyer who has paid: OK, also when it was granted before, or why not."""
         if reservation.state in (LockState.REFUNDING, LockState.REFUNDED):
             return Reply.OK
-        if reservation.is_locked:
+        if reservation.is_unpaid:
             return Reply.ERROR  # Not paid yet: the shop refuses with a 409.
         if reservation.state is not LockState.PAID:
             return Reply.EXPIRED
@@ -324,7 +359,16 @@ class StockLedger:
         return Reply.OK
 
     def _give_back(self, reservation: Reservation, now_ns: int) -> None:
-        """Put the units of a locked or paid order back on the shelf."""
+        """Put the units of an order back on the shelf, if it holds any."""
+        if reservation.state is not LockState.OPEN:
+            self._put_back(reservation)
+        reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
+        self._held_units[reservation.account, reservation.item] -= reservation.units
+        if reservation.discount_cents:
+            self._coupons_of(reservation).give_back(reservation.account)
+
+    def _put_back(self, reservation: Reservation) -> None:
+        """The units of a locked or paid order are available again."""
         stock, units = self.items[reservation.item], reservation.units
         if reservation.is_locked:
             stock.move(available=units, locked=-units)
@@ -332,11 +376,7 @@ class StockLedger:
             assert self._sweep.may_release_paid
             stock.move(available=units, sold=-units)
             stock.note_orders(-1, -units)
-        reservation.state, reservation.released_ns = LockState.RELEASED, now_ns
-        self._held_units[reservation.account, reservation.item] -= reservation.units
         self._keeping.give_back(stock, reservation)
-        if reservation.discount_cents:
-            self._coupons_of(reservation).give_back(reservation.account)
 
     def audit(self, item: int, now_ns: int) -> ItemAudit:
         """What the ledger says about one item, in the form of a live target's read-back."""

@@ -163,6 +163,7 @@ class SimulatedShop:
             strategy=scenario.shop.strategy,
             late_payment=scenario.shop.late_payment,
             coupon=scenario.shop.coupon,
+            lock_point=scenario.shop.lock_point,
         )
         self._coupon = scenario.shop.coupon
         refund = scenario.shop.refund
@@ -419,6 +420,8 @@ class SimulatedShop:
                 return Reply.EXPIRED
             if reservation.state is LockState.PAID or reservation.payments_in_flight:
                 return Reply.ERROR  # Paid already, or about to be: the shop refuses with a 409.
+            if not self.ledger.lock_for_payment(reservation, self._env.now_ns):
+                return Reply.SOLD_OUT
             payment = self._begin_payment(request, reservation)
         if payment.reply is Reply.PENDING:
             now_ns = self._env.now_ns
@@ -503,6 +506,8 @@ class SimulatedShop:
             else:
                 # The order is gone: the money goes back at once.
                 charge.refunded_ns = now_ns
+        else:
+            self.ledger.unlock_unpaid(reservation)
         payment.decided.succeed()
 
     def _keep_money(self, reservation: Reservation) -> None:
@@ -519,6 +524,7 @@ class SimulatedShop:
             payment.charge.is_known, payment.charge.asked_ns = True, now_ns
             return True
         lock.end_hold(now_ns)
+        self.ledger.unlock_unpaid(lock)
         payment.reply = Reply.EXPIRED
         payment.decided.succeed()
         return False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GuardedSweep:
-    """Releases what is locked, past its time and not being paid."""
+    """Releases what is unpaid, past its time and not being paid."""
 
     sells_released = False
     """Whether money that comes for a released order sells it."""
@@ -23,11 +23,11 @@ class GuardedSweep:
 
     def lapsed(self, orders: list[Reservation], now_ns: int) -> list[Reservation]:
         """The orders to release."""
-        return [order for order in orders if order.is_locked and order.has_lapsed(now_ns)]
+        return [order for order in orders if order.is_unpaid and order.has_lapsed(now_ns)]
 
     def watched(self, orders: list[Reservation]) -> list[Reservation]:
         """The orders that a later sweep may release; called when those above are."""
-        return [order for order in orders if order.is_locked]
+        return [order for order in orders if order.is_unpaid]
 
 
 class UnguardedSweep(GuardedSweep):

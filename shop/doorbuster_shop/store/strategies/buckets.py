@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, ClassVar
 
 from doorbuster_shop.store import reservations
-from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
+from doorbuster_shop.store.reservations import Refusal, Reservation, Take, Wish
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate, lock_units
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Buckets(ConditionalUpdate):
         is_locked = await lock_units(session, wish.sku, chosen, wish.quantity)
         assert is_locked
         return chosen
+
+    @property
+    def takes(self) -> tuple[Take, ...]:
+        """Look around only in a second transaction, as for a reservation."""
+        return (self.take, self.take_again)
 
     def _have_enough(self, levels: dict[int, int], wish: Wish) -> bool:
         found = sum(levels.values()) if self.gathers else max(levels.values())

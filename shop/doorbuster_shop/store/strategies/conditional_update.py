@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from doorbuster_shop.store import reservations
-from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
+from doorbuster_shop.store.reservations import Refusal, Reservation, Take, Wish
 from doorbuster_shop.store.stock import return_units
 
 EXTENDING = ("hold", "query_before_cancel")
@@ -56,6 +56,11 @@ class ConditionalUpdate:
         """The same for a released order for which money has come."""
         is_taken = await lock_lines(session, wish)
         return 0 if is_taken else Refusal.SOLD_OUT
+
+    @property
+    def takes(self) -> tuple[Take, ...]:
+        """How a payment takes units, where it does: a transaction each, until one has enough."""
+        return (self.take,)
 
     async def on_taken_again(self, wish: Wish) -> None:
         """The units of a released order have left the shelf again."""
