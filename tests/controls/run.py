@@ -6,10 +6,11 @@
     make controls ARGS="--keep controls"   goes on where it was interrupted: keeps each sale
 
 For each strategy, each policy about money, each place of the lock and each way to count a coupon or
-to pay a refund out it simulates and runs a small sale many times, judges each one by itself, and prints one table: in how
-many sales each detector fired. A broken control must be found in every sale, a correct one in none;
-otherwise the exit code is 1. Of four sales of a correct shop three are broken in the middle, each
-in another way: processes are killed or frozen, the database is restarted.
+to pay a refund out it simulates and runs a small sale many times, judges each one by itself, and
+prints one table: in how many sales each detector fired. A broken control must be found in every
+sale, a correct one in none; otherwise the exit code is 1. Of four sales of a
+correct shop three are broken in the middle, each in another way: processes are killed or frozen,
+the database is restarted.
 """
 
 from __future__ import annotations
