@@ -73,18 +73,23 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
 
 
 def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
-    """The lock lives as long as the payment: it cannot lapse before it, nor be a counter's."""
-    allowed: dict[str, tuple[str, ...]] = {
-        "strategy": LOCKING_AT_PAYMENT,
-        "late_payment": ("hold",),
-        "unanswered_charge": ("wait",),
+    """The lock lives as long as the payment, and one thing is broken at a time."""
+    is_counter = shop.strategy == "prededuct"
+    broken = "it is broken in a way of its own"
+    allowed: dict[str, tuple[str, tuple[str, ...]]] = {
+        "strategy": (
+            "its counter has nothing to count where orders take nothing" if is_counter else broken,
+            LOCKING_AT_PAYMENT,
+        ),
+        "late_payment": ("no lock lapses before its payment", ("hold",)),
+        "unanswered_charge": (broken, ("wait",)),
     }
-    for field, values in allowed.items():
+    for field, (why, values) in allowed.items():
         value = getattr(shop, field)
         if value not in values:
             what = (
-                f"'payment' cannot be combined with {field} {value!r}{allowed_names(values)}; "
-                "change one of the two"
+                f"'payment' cannot be combined with {field} {value!r} ({why})"
+                f"{allowed_names(values)}; change one of the two"
             )
             found.add(("shop", "lock_point"), what)
 
