@@ -464,6 +464,34 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
 def test_the_same_events_have_the_same_answers(
     small_scenario: Build, engine: Any, chance: Record, seed: int
 ) -> None:
+    agree(small_scenario, engine, chance, seed)
+
+
+def at_the_till(chance: Record) -> Record:
+    """The same sale with everybody at the till for the last units at once, where payments lock."""
+    eager = {"unpaid_fraction": 0.0, "request_timeout": "1s", "restock_refresh_limit": 5}
+    return {
+        **chance,
+        "lock_point": "payment",
+        "late_payment": "hold",
+        "lock_time": "5s",
+        "visitors": [(arrival % 8, *others) for arrival, *others in chance["visitors"]],
+        "personas": [persona | eager for persona in chance["personas"]],
+        "stock": [min(units, 2) for units in chance["stock"]],
+    }
+
+
+@pytest.mark.parametrize("engine", ["simpy", "compiled"])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chance=CHANCES.map(at_the_till), seed=st.integers(0, 1000))
+def test_so_they_do_at_the_till(
+    small_scenario: Build, engine: Any, chance: Record, seed: int
+) -> None:
+    agree(small_scenario, engine, chance, seed)
+
+
+def agree(small_scenario: Build, engine: Any, chance: Record, seed: int) -> None:
+    """Play a sale, put its requests to the store, and compare."""
     if engine == "compiled" and os.environ.get("NUMBA_DISABLE_JIT") == "1":
         pytest.skip("nothing is compiled in this process")
     scenario, plan = scenario_of(small_scenario, chance), plan_of(chance)
