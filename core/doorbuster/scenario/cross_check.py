@@ -20,6 +20,7 @@ from doorbuster.scenario.shop import (
     Coupon,
     Shop,
 )
+from doorbuster.scenario.warehouses import warehouse_mistakes
 
 _SAME_TIME_S = 1e-9
 _SAME_LENGTH_FRACTION = 1e-6
@@ -63,6 +64,7 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         found.add(("shop", "late_payment"), what)
     _one_way_to_be_broken(scenario, found)
     found.found.extend(bundle_mistakes(shop))
+    found.found.extend(warehouse_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:
