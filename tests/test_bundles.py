@@ -19,7 +19,6 @@ from doorbuster.scenario import Scenario
 from doorbuster.scenario.bundles import WITHOUT_BUNDLES
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import STRATEGIES, Item
-from doorbuster_shop.possible import SQLITE, ImpossibleError, check_possible
 from doorbuster_sim import Engine, SimulatedSale
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.keeping import TOO_FEW, ConditionalUpdate
@@ -248,12 +247,6 @@ def test_other_strategies_sell_no_bundle(small_scenario: Build, strategy: str) -
     [(place, what)] = cross_check(scenario_by_hand(small_scenario, shop=shop))
     assert place == ("shop", "strategy")
     assert "cannot sell a bundle" in what
-
-
-def test_the_reference_shop_says_that_it_sells_none(small_scenario: Build) -> None:
-    scenario = scenario_by_hand(small_scenario, shop={"items": items()})
-    with pytest.raises(ImpossibleError, match="'set' is a bundle"):
-        check_possible(scenario, 1, SQLITE, has_redis=False, has_provider=True)
 
 
 def test_an_item_has_a_stock_or_a_bundle() -> None:

@@ -13,7 +13,7 @@ from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
 from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
-from doorbuster_shop.store.session import DatabaseError, StoreError
+from doorbuster_shop.store.session import SCHEMA_VERSION, DatabaseError, StoreError
 from doorbuster_shop.store.sqlite import SqliteStore
 from doorbuster_shop.terms import RefundTerms, Terms, terms_from_json, terms_to_json
 
@@ -232,7 +232,7 @@ def test_a_database_outlives_its_connection(tmp_path: Path) -> None:
         on_file(path, TERMS, "row_lock")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(DatabaseError, match=r"got 99.*allowed 4"):
+    with pytest.raises(DatabaseError, match=rf"got 99.*allowed {SCHEMA_VERSION}"):
         on_file(path, TERMS)
 
 

@@ -44,7 +44,7 @@ from doorbuster_sim.simpy_engine.shop import SimulatedShop, _Payment
 from doorbuster_sim.simpy_engine.stations import Pool
 from doorbuster_sim.tables import ABSENT_NS
 
-EXAMPLES = 2400
+EXAMPLES = 1800
 
 NEVER_SIMULATED = {
     Outcome.UNDECIDED: "ends in CUT_OFF",

@@ -24,7 +24,6 @@ def check_possible(
     scenario: Scenario, worker_count: int, store: str, has_redis: bool, has_provider: bool
 ) -> None:
     """Raises: ImpossibleError. has_provider: whether the payment provider is the shop's own."""
-    _check_bundles(scenario)
     _check_workers(scenario.shop.strategy, worker_count, has_redis=has_redis)
     for index, fault in enumerate(scenario.faults):
         place = f"faults[{index}]: {fault.kind}"
@@ -48,16 +47,6 @@ def check_possible(
                 "leave --provider out, or take the fault out of the scenario"
             )
             raise ImpossibleError(message)
-
-
-def _check_bundles(scenario: Scenario) -> None:
-    bundles = [item.sku for item in scenario.shop.items if item.bundle is not None]
-    if bundles:
-        message = (
-            f"shop.items: {bundles[0]!r} is a bundle, which the reference shop cannot sell; "
-            "simulate the scenario, or drive a shop of your own with load"
-        )
-        raise ImpossibleError(message)
 
 
 def _check_workers(strategy: str, worker_count: int, *, has_redis: bool) -> None:

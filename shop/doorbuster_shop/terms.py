@@ -22,6 +22,8 @@ class ItemTerms:
     price_cents: int
     per_account_limit: int
     initial_units: int
+    lines: tuple[tuple[str, int], ...] = ()
+    """Of a bundle, which has no units: sku and units of what one set takes, in key order."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,13 @@ def terms_of(scenario: Scenario) -> Terms:
     shop = scenario.shop
     return Terms(
         items=tuple(
-            ItemTerms(item.sku, item.price_cents, item.per_account_limit, item.stock)
+            ItemTerms(
+                item.sku,
+                item.price_cents,
+                item.per_account_limit,
+                item.stock,
+                tuple(sorted((item.bundle or {}).items())),
+            )
             for item in shop.items
         ),
         lock_time_s=shop.lock_time,
@@ -133,7 +141,10 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
 
 def terms_from_json(content: dict[str, Any]) -> Terms:
     """What `terms_to_json` wrote."""
-    items = tuple(ItemTerms(**item) for item in content["items"])
+    items = tuple(
+        ItemTerms(**{**item, "lines": tuple(map(tuple, item["lines"]))})
+        for item in content["items"]
+    )
     coupon = content.get("coupon")
     refund = content.get("refund")
     changed = {

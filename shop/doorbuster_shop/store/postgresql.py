@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ from doorbuster_shop.store.session import (
     SCHEMA_VERSION,
     DatabaseError,
     DuplicateKeyError,
+    Lines,
     Row,
     Session,
     StoreError,
@@ -80,10 +81,10 @@ class PostgresStore(Store):
             async with self._pool.connection() as connection:
                 if is_transaction:
                     async with connection.transaction():
-                        yield PostgresSession(connection, self.clock)
+                        yield PostgresSession(connection, self)
                         await self._linger(connection)
                 else:
-                    yield PostgresSession(connection, self.clock)
+                    yield PostgresSession(connection, self)
                     await self._linger(connection)
         except UniqueViolation as error:
             raise DuplicateKeyError(str(error)) from error
@@ -148,11 +149,11 @@ class PostgresStore(Store):
 class PostgresSession:
     """One connection of the pool."""
 
-    __slots__ = ("_clock", "_connection")
+    __slots__ = ("_connection", "_store")
 
-    def __init__(self, connection: AsyncConnection[Any], clock: Callable[[], float] | None) -> None:
+    def __init__(self, connection: AsyncConnection[Any], store: PostgresStore) -> None:
         self._connection = connection
-        self._clock = clock
+        self._store = store
 
     async def run(self, sql: str, values: Values = ()) -> int:
         """Change rows, and tell how many."""
@@ -176,7 +177,11 @@ class PostgresSession:
 
     def time_s(self, asked_at_s: float) -> float:
         """The time now."""
-        return time_of(self._clock, asked_at_s)
+        return time_of(self._store.clock, asked_at_s)
+
+    def lines_of(self, sku: str) -> Lines:
+        """Of the sale of this store."""
+        return self._store.lines_of(sku)
 
     async def hold(self, word: str) -> None:
         """An advisory lock on a hash of the word; a clash only makes somebody wait."""

@@ -6,7 +6,7 @@ CREATE TABLE sale (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
     opens_at_s      DOUBLE PRECISION NOT NULL,
     strategy        TEXT NOT NULL,
-    schema_version  INTEGER NOT NULL DEFAULT 4
+    schema_version  INTEGER NOT NULL DEFAULT 5
 );
 
 -- One row an item: its terms.
@@ -30,6 +30,14 @@ CREATE TABLE stock (
     -- guard: CHECK (available_units >= 0 AND locked_units >= 0 AND sold_units >= 0),
     -- guard: CHECK (available_units + locked_units + sold_units = initial_units),
     PRIMARY KEY (sku, bucket)
+);
+
+-- What one set of a bundle takes. A bundle has no row in the stock; its orders keep its sku.
+CREATE TABLE bundle_lines (
+    bundle  TEXT NOT NULL REFERENCES items (sku),
+    sku     TEXT NOT NULL REFERENCES items (sku),
+    units   INTEGER NOT NULL CHECK (units > 0),
+    PRIMARY KEY (bundle, sku)
 );
 
 -- The coupon of the sale, if it has one: orders that may carry it, and how many do as the shop counts

@@ -31,6 +31,14 @@ CREATE TABLE stock (
     PRIMARY KEY (sku, bucket)
 ) WITHOUT ROWID;
 
+-- What one set of a bundle takes. A bundle has no row in the stock; its orders keep its sku.
+CREATE TABLE bundle_lines (
+    bundle  TEXT NOT NULL REFERENCES items (sku),
+    sku     TEXT NOT NULL REFERENCES items (sku),
+    units   INTEGER NOT NULL CHECK (units > 0),
+    PRIMARY KEY (bundle, sku)
+) WITHOUT ROWID;
+
 -- The coupon of the sale, if it has one: orders that may carry it, and how many do as the shop counts
 -- them. Counting wrongly never leaves these bounds: see the orders for what was given away.
 CREATE TABLE coupons (
@@ -96,4 +104,4 @@ CREATE UNIQUE INDEX payments_live ON payments (reservation_id) WHERE state IN ('
 -- What a restarted shop has to take up again.
 CREATE INDEX payments_open ON payments (state) WHERE state IN ('pending', 'refunding');
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;

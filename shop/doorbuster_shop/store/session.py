@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Protocol
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _GUARD = "    -- guard: "
 
 Values = Sequence[object]
 Row = tuple[Any, ...]
+Lines = tuple[tuple[str, int], ...]
+"""Sku and units, sorted by sku: who takes several rows of the stock takes them in this order."""
 
 
 class DatabaseError(Exception):
@@ -55,6 +57,9 @@ class Session(Protocol):
 
     def time_s(self, asked_at_s: float) -> float:
         """The time now, for a wish that was asked for at asked_at_s and may have waited since."""
+
+    def lines_of(self, sku: str) -> Lines:
+        """What one unit of an item takes from the shelf: itself, or the lines of a bundle."""
 
     async def hold(self, word: str) -> None:
         """Wait until nobody else holds this word, then hold it to the end of the transaction."""

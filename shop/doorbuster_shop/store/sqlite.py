@@ -14,6 +14,7 @@ from types import TracebackType
 from doorbuster_shop.store.session import (
     SCHEMA_VERSION,
     DatabaseError,
+    Lines,
     Row,
     Session,
     StoreUnavailableError,
@@ -125,6 +126,10 @@ class SqliteSession:
     def time_s(self, asked_at_s: float) -> float:
         """The time now; another process may have had the file."""
         return time_of(self._store.clock, asked_at_s)
+
+    def lines_of(self, sku: str) -> Lines:
+        """Of the sale of this store."""
+        return self._store.lines_of(sku)
 
     async def hold(self, word: str) -> None:
         """The transaction holds the whole database already."""

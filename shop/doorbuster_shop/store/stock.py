@@ -51,7 +51,11 @@ FROM items, sale WHERE sku = ?
 """
 _ITEM = """
 SELECT sku, price_cents, per_account_limit, opens_at_s,
-       (SELECT CAST(sum(available_units) AS BIGINT) FROM stock WHERE stock.sku = items.sku)
+       coalesce(
+           (SELECT CAST(sum(available_units) AS BIGINT) FROM stock WHERE stock.sku = items.sku),
+           (SELECT min(available_units / units)  -- whole sets
+            FROM bundle_lines JOIN stock ON stock.sku = bundle_lines.sku
+            WHERE bundle_lines.bundle = items.sku))
 FROM items, sale WHERE sku = ?
 """
 _LEVELS = """
@@ -61,8 +65,8 @@ FROM items JOIN stock ON stock.sku = items.sku
 GROUP BY items.sku, items.position ORDER BY items.position
 """
 _TERMS = """
-SELECT items.sku, price_cents, per_account_limit, CAST(sum(initial_units) AS BIGINT)
-FROM items JOIN stock ON stock.sku = items.sku
+SELECT items.sku, price_cents, per_account_limit, CAST(coalesce(sum(initial_units), 0) AS BIGINT)
+FROM items LEFT JOIN stock ON stock.sku = items.sku
 GROUP BY items.sku, items.position, price_cents, per_account_limit ORDER BY items.position
 """
 _STOCK_ROW = """
@@ -111,20 +115,23 @@ async def opening_s(session: Session) -> float:
 
 
 async def sell_units(session: Session, sku: str, bucket: int, quantity: int) -> None:
-    """Book locked units as sold."""
-    await session.run(_SELL_UNITS, (quantity, quantity, sku, bucket))
+    """Book locked units as sold, line by line in key order."""
+    for part, units in session.lines_of(sku):
+        await session.run(_SELL_UNITS, (units * quantity, units * quantity, part, bucket))
 
 
 async def take_back(session: Session, sku: str, bucket: int, quantity: int) -> None:
-    """Put sold units back on the shelf."""
-    await session.run(_TAKE_BACK, (quantity, quantity, sku, bucket))
+    """Put sold units back on the shelf, line by line in key order."""
+    for part, units in session.lines_of(sku):
+        await session.run(_TAKE_BACK, (units * quantity, units * quantity, part, bucket))
 
 
 async def return_units(session: Session, returned: list[Units]) -> None:
     """Put locked units back on the shelf, in one order for everybody, lest two wait in a circle."""
     sums: dict[tuple[str, int], int] = {}
     for sku, bucket, quantity in returned:
-        sums[sku, bucket] = sums.get((sku, bucket), 0) + quantity
+        for part, units in session.lines_of(sku):
+            sums[part, bucket] = sums.get((part, bucket), 0) + units * quantity
     for (sku, bucket), quantity in sorted(sums.items()):
         await session.run(_RETURN_UNITS, (quantity, quantity, sku, bucket))
 
@@ -133,7 +140,7 @@ async def begin_sale(
     session: Session, terms: Terms, opens_at_s: float, strategy: str, bucket_count: int
 ) -> None:
     """Forget all orders, put the full stock on the shelf and set the opening."""
-    for table in ("payments", "reservations", "stock", "items", "sale"):
+    for table in ("payments", "reservations", "stock", "bundle_lines", "items", "sale"):
         await session.run(f"DELETE FROM {table}")
     await coupons.begin(session, terms.coupon)
     await session.run(
@@ -144,9 +151,14 @@ async def begin_sale(
             "INSERT INTO items VALUES (?, ?, ?, ?)",
             (item.sku, position, item.price_cents, item.per_account_limit),
         )
+        if item.lines:
+            continue
         parts = _split(item.initial_units, bucket_count)
         rows = [(item.sku, bucket, units, units) for bucket, units in enumerate(parts)]
         await session.run_many(_STOCK_ROW, rows)
+    lines = [(item.sku, *line) for item in terms.items for line in item.lines]
+    if lines:
+        await session.run_many("INSERT INTO bundle_lines VALUES (?, ?, ?)", lines)
 
 
 def _split(units: int, part_count: int) -> list[int]:
@@ -174,10 +186,13 @@ async def holds_sale(session: Session, terms: Terms, strategy: str) -> bool:
         (item.sku, item.price_cents, item.per_account_limit, item.initial_units)
         for item in terms.items
     ]
-    if found != wanted or not await coupons.holds(session, terms.coupon):
+    lines = [(item.sku, *line) for item in terms.items for line in item.lines]
+    kept_lines = await session.all("SELECT bundle, sku, units FROM bundle_lines")
+    is_same = found == wanted and sorted(kept_lines) == sorted(lines)
+    if not is_same or not await coupons.holds(session, terms.coupon):
         message = (
-            "the database holds a sale with other items, prices, limits, stock or coupon than the "
-            "scenario; give another file, or remove this one"
+            "the database holds a sale with other items, prices, limits, stock, bundles or coupon "
+            "than the scenario; give another file, or remove this one"
         )
         raise DatabaseError(message)
     return True

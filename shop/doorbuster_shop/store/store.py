@@ -19,7 +19,7 @@ from doorbuster_shop.store.reservations import (
     Reservation,
     Wish,
 )
-from doorbuster_shop.store.session import DuplicateKeyError, Session
+from doorbuster_shop.store.session import DuplicateKeyError, Lines, Session
 from doorbuster_shop.store.stock import Item, StockLevel
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
 from doorbuster_shop.terms import CouponTerms, RefundTerms, Terms
@@ -73,6 +73,7 @@ class Store(ABC):
         """Of these, too."""
         self.refunds: RefundTerms | None = None
         """Likewise."""
+        self._lines: dict[str, Lines] = {}
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -92,6 +93,10 @@ class Store(ABC):
         await self.close_database()
 
     # The sale as a whole.
+
+    def lines_of(self, sku: str) -> Lines:
+        """What one unit of an item takes from the shelf: itself, or the lines of a bundle."""
+        return self._lines.get(sku) or ((sku, 1),)
 
     async def begin_sale(self, terms: Terms, opens_at_s: float) -> None:
         """Forget all orders, put the full stock on the shelf and set the opening."""
@@ -117,6 +122,7 @@ class Store(ABC):
     def _set_terms(self, terms: Terms) -> None:
         self.late_payment, self.coupon = terms.late_payment, terms.coupon
         self.refunds = terms.refund
+        self._lines = {item.sku: item.lines for item in terms.items if item.lines}
 
     async def opening_s(self) -> float:
         """When the sale opens."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from doorbuster_shop.store import reservations
 from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
+from doorbuster_shop.store.stock import return_units
 
 EXTENDING = ("hold", "query_before_cancel")
 """Late payments that hold their locks; the shop's process does not load the scenario's models."""
@@ -48,12 +49,12 @@ class ConditionalUpdate:
 
     async def take(self, session: Session, wish: Wish) -> int | Refusal:
         """Move units from available to locked: the bucket that they came from, or why not."""
-        is_taken = await lock_units(session, wish.sku, 0, wish.quantity)
+        is_taken = await lock_lines(session, wish)
         return 0 if is_taken else Refusal.SOLD_OUT
 
     async def take_again(self, session: Session, wish: Wish) -> int | Refusal:
         """The same for a released order for which money has come."""
-        is_taken = await lock_units(session, wish.sku, 0, wish.quantity)
+        is_taken = await lock_lines(session, wish)
         return 0 if is_taken else Refusal.SOLD_OUT
 
     async def on_taken_again(self, wish: Wish) -> None:
@@ -77,6 +78,20 @@ class ConditionalUpdate:
 
     async def close(self) -> None:
         """The shop closes."""
+
+
+async def lock_lines(session: Session, wish: Wish) -> bool:
+    """Lock the units of every line, in key order; false, and none is, when one has too few.
+
+    The rows stay ours to the end of the transaction, so what goes back was nobody else's meanwhile.
+    """
+    taken: list[Units] = []
+    for sku, units in session.lines_of(wish.sku):
+        if not await lock_units(session, sku, 0, units * wish.quantity):
+            await return_units(session, taken)
+            return False
+        taken.append((sku, 0, units * wish.quantity))
+    return True
 
 
 async def lock_units(session: Session, sku: str, bucket: int, quantity: int) -> bool:

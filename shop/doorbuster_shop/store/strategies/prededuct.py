@@ -7,6 +7,7 @@ database says after each sweep. Without its counter the shop sells from the data
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from doorbuster_shop.store import reservations
@@ -16,7 +17,7 @@ from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdat
 
 if TYPE_CHECKING:
     from doorbuster_shop.store.counters import Counter
-    from doorbuster_shop.store.session import Session
+    from doorbuster_shop.store.session import Lines, Session
     from doorbuster_shop.store.stock import Units
     from doorbuster_shop.store.store import Store
 
@@ -30,16 +31,18 @@ class Prededuct(ConditionalUpdate):
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
+        self._lines_of: Callable[[str], Lines] = lambda sku: ((sku, 1),)
 
     async def start(self, store: Store) -> None:
         """The counter begins at what the database has."""
+        self._lines_of = store.lines_of
         await self._reconcile(store)
 
     async def reserve(
         self, store: Store, wish: Wish, now_s: float, lock_time_s: float
     ) -> Reservation | Refusal:
         """Ask the counter first, and the database if it allows."""
-        if await self._counter.take(wish.sku, wish.quantity) is False:
+        if not await self._count(store.lines_of(wish.sku), wish.quantity):
             return await _refused_by_counter(store, wish, now_s)
         is_taken = is_written = False
 
@@ -57,17 +60,34 @@ class Prededuct(ConditionalUpdate):
         finally:
             # A wish that is repeated has taken its units the first time.
             if not is_written and (self.returns_refused or not isinstance(told, Refusal)):
-                await self._counter.give_back(wish.sku, wish.quantity)
+                await self._give_back(store.lines_of(wish.sku), wish.quantity)
         return told
+
+    async def _count(self, lines: Lines, quantity: int) -> bool:
+        """Take every line from the counter, in key order; false, and none is, when one lacks units.
+
+        A bundle that is refused at its second line has kept the units of its first from others for
+        that long. Nobody knowing (the counter is lost) is a yes: the database decides.
+        """
+        for number, (sku, units) in enumerate(lines):
+            if await self._counter.take(sku, units * quantity) is False:
+                await self._give_back(lines[:number], quantity)
+                return False
+        return True
+
+    async def _give_back(self, lines: Lines, quantity: int) -> None:
+        for sku, units in lines:
+            await self._counter.give_back(sku, units * quantity)
 
     async def on_returned(self, returned: list[Units]) -> None:
         """Units on the shelf can be taken at the counter again."""
         for sku, _, quantity in returned:
-            await self._counter.give_back(sku, quantity)
+            await self._give_back(self._lines_of(sku), quantity)
 
     async def on_taken_again(self, wish: Wish) -> None:
         """Units that are gone from the shelf can no longer be taken at the counter."""
-        await self._counter.take(wish.sku, wish.quantity)
+        for sku, units in self._lines_of(wish.sku):
+            await self._counter.take(sku, units * wish.quantity)
 
     async def end_sweep(self, store: Store, now_s: float) -> None:
         """Put right what a lost answer or a restart of the counter has left wrong."""

@@ -23,10 +23,15 @@ class RowLock(ConditionalUpdate):
     name: ClassVar[str] = "row_lock"
 
     async def take(self, session: Session, wish: Wish) -> int | Refusal:
-        """Read under the lock, decide here, write."""
-        row = await session.one(_LOOK, (wish.sku,))
-        assert row is not None
-        if row[0] < wish.quantity:
-            return Refusal.SOLD_OUT
-        await session.run(_WRITE, (row[0] - wish.quantity, wish.quantity, wish.sku))
+        """Read under the lock, line by line in key order, decide here, write."""
+        writes: list[tuple[int, int, str]] = []
+        for sku, each in session.lines_of(wish.sku):
+            units = each * wish.quantity
+            row = await session.one(_LOOK, (sku,))
+            assert row is not None
+            if row[0] < units:
+                return Refusal.SOLD_OUT
+            writes.append((row[0] - units, units, sku))
+        for values in writes:
+            await session.run(_WRITE, values)
         return 0
