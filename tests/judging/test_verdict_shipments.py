@@ -276,10 +276,21 @@ def test_live_an_order_may_wait_for_its_split(sale: SimulatedSale, scenario: Sce
         (0.4, 0.906, (), True),
         (0.4, 0.956, (FaultTime("kill_shop", 0.6, 0.7),), False),
         (0.4, 1.006, (FaultTime("kill_shop", 0.6, 0.7),), True),
+        (0.4, 0.956, (FaultTime("slow_database", 0.6, 0.7),), False),
         (0.4, 0.956, (FaultTime("provider_outage", 0.6, 0.7),), True),
     ):
         offences = found(sale, scenario, rows, within_s=within_s, end_s=end_s, faults=faults)
         assert bool(offences) == is_found, (within_s, end_s, faults)
+
+
+def test_who_was_sold_what_was_not_there_is_named(small_scenario: Build) -> None:
+    """A shop that oversells: two pay for one unit, and the second gets no parcel."""
+    item = {"sku": "a", "price": 7, "warehouses": {"east": 1}}
+    shop = {"items": [item], "strategy": "check_then_write"}
+    oversold = scenario_by_hand(small_scenario, servers=9, shop=shop)
+    sale = hold(oversold, "simpy", [0, 0])
+    second = {"order_id": "1-0", "sku": "a", "ordered_units": 1, "sent_units": 0, "sold_s": 0.105}
+    assert found(sale, oversold, sale.shipments.to_pylist()) == [second]
 
 
 def test_live_clocks_may_differ_a_little(sale: SimulatedSale, scenario: Scenario) -> None:

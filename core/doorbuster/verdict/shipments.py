@@ -14,16 +14,18 @@ from doorbuster.detectors.oversell import steps_below_zero
 from doorbuster.detectors.sale import EVIDENCE_MAX, Evidence, SaleBooks
 from doorbuster.detectors.timeline import FreeUnits
 from doorbuster.measures.columns import Integers
-from doorbuster.measures.fault_times import STOPS_SHOP, stopped_s
+from doorbuster.measures.fault_times import STOPS_DATABASE, STOPS_SHOP, stopped_s
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.measures.shipments import Shipments
 from doorbuster.report.numbers import count
 from doorbuster.verdict.checks import Check, Status
 from doorbuster.verdict.failures import SHOWN_MAX, books_of, told
 
-DISPATCH_WITHIN_S = 5.0
-"""So long after its payment an order may wait, live, until it is split, times in which the shop is
-down aside. Assumed; simulated, an order is split when it is paid for."""
+DISPATCH_WITHIN_S = 2.0
+"""So long after its payment an order may wait, live, until it is split, times aside in which shop
+or database are down or slow. Assumed: eight rounds of the reference shop's dispatcher. Simulated,
+an order is split when it is paid for."""
+_STOPS_DISPATCH = (*STOPS_SHOP, *STOPS_DATABASE, "slow_database")
 
 _ID = "invariant.shipments"
 
@@ -98,7 +100,7 @@ def _not_what_was_ordered(
         parts[order_id, item] += units
     sent = {order_id for order_id, _ in parts}
     due_s = orders.sold_s + within_s
-    due_s += stopped_s(sale.faults, STOPS_SHOP, orders.sold_s) if within_s else 0.0
+    due_s += stopped_s(sale.faults, _STOPS_DISPATCH, orders.sold_s) if within_s else 0.0
     is_due = (due_s < sale.end_s) & np.isnan(orders.returned_s)
     is_due |= np.array([order_id in sent for order_id in orders.order_id], np.bool_)
     is_due &= ~np.isnan(orders.sold_s)
