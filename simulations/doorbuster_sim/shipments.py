@@ -8,7 +8,7 @@ of orders tells.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from math import isnan
 
 import numpy as np
 import pyarrow as pa
@@ -34,16 +34,15 @@ def shipments_table(scenario: Scenario, orders: pa.Table, replication: int) -> p
     rows = list(_rows(scenario, columns))
     order = np.array([number for number, _ in rows], np.int64)
     returned_s = columns.returned_s[order]
-    names: Any = [sent for _, sent in rows]
-    item = np.array([scenario.skus.index(sent.sku) for sent in names], np.int64)
+    place = {sku: number for number, sku in enumerate(scenario.skus)}
     return filled(
         SHIPMENTS,
         {
             "replication": np.full(len(rows), replication, dtype=np.int16),
             "order_id": pa.array(columns.order_id[order], pa.string()),
-            "sku": words(item, scenario.skus),
-            "warehouse": pa.array([sent.warehouse for sent in names], pa.string()),
-            "units": np.array([sent.units for sent in names], np.int64),
+            "sku": words(np.array([place[sent.sku] for _, sent in rows], np.int64), scenario.skus),
+            "warehouse": pa.array([sent.warehouse for _, sent in rows], pa.string()),
+            "units": np.array([sent.units for _, sent in rows], np.int64),
             "sent_s": columns.sold_s[order],
             "returned_s": pa.array(returned_s, mask=np.isnan(returned_s)),
         },
@@ -52,16 +51,16 @@ def shipments_table(scenario: Scenario, orders: pa.Table, replication: int) -> p
 
 def _rows(scenario: Scenario, orders: Orders) -> Iterator[tuple[int, Sent]]:
     """Each shipment with the place of its order in the table."""
-    items = scenario.shop.items
-    lines = Lines.of(items)
+    items, skus = scenario.shop.items, scenario.skus
+    lines = [[(skus[part], units) for part, units in parts] for parts in Lines.of(items)]
     free = {item.sku: dict(item.warehouses) for item in items if item.warehouses is not None}
+    sku, quantity = orders.sku.tolist(), orders.quantity.tolist()
     away: dict[int, tuple[Sent, ...]] = {}
     for _, kind, order in _moves(orders):
         if kind == _RETURN:
             _move(free, away.pop(order, ()), 1)
             continue
-        quantity = int(orders.quantity[order])
-        wanted = {items[item].sku: units * quantity for item, units in lines[orders.sku[order]]}
+        wanted = {part: units * quantity[order] for part, units in lines[sku[order]]}
         shipments = split(wanted, free) or ()
         yield from ((order, sent) for sent in shipments)
         if kind == _SALE:
@@ -72,14 +71,14 @@ def _rows(scenario: Scenario, orders: Orders) -> Iterator[tuple[int, Sent]]:
 def _moves(orders: Orders) -> list[tuple[float, int, int]]:
     """Moment, kind and order of everything that leaves a warehouse or comes back, in order."""
     found = []
+    sold_s, returned_s = orders.sold_s.tolist(), orders.returned_s.tolist()
     for order in np.flatnonzero(~np.isnan(orders.sold_s)).tolist():
-        sold_s, returned_s = float(orders.sold_s[order]), float(orders.returned_s[order])
-        if returned_s == sold_s:
-            found.append((sold_s, _SALE_THAT_RETURNS, order))
+        if returned_s[order] == sold_s[order]:
+            found.append((sold_s[order], _SALE_THAT_RETURNS, order))
             continue
-        found.append((sold_s, _SALE, order))
-        if not np.isnan(returned_s):
-            found.append((returned_s, _RETURN, order))
+        found.append((sold_s[order], _SALE, order))
+        if not isnan(returned_s[order]):
+            found.append((returned_s[order], _RETURN, order))
     return sorted(found)
 
 

@@ -31,17 +31,16 @@ def split(
     left = dict(wanted)
     others = list(dict.fromkeys(name for sku in wanted for name in free[sku]))
     shipments: list[Sent] = []
-    while any(left.values()):
-        offers = {
-            name: {sku: min(free[sku].get(name, 0), units) for sku, units in left.items()}
-            for name in others
-        }
-        # The first of those that offer as much.
-        best = max(offers, key=lambda name: sum(offers[name].values()), default="")
-        given = {sku: units for sku, units in offers.get(best, {}).items() if units}
-        if not given:
+    while left:
+        most, best = 0, ""
+        for name in others:
+            units = sum(min(free[sku].get(name, 0), units) for sku, units in left.items())
+            if units > most:  # Of those that have as much, the first.
+                most, best = units, name
+        if not most:
             return None
         others.remove(best)
-        shipments += [Sent(best, sku, units) for sku, units in given.items()]
-        left = {sku: units - given.get(sku, 0) for sku, units in left.items()}
+        given = {sku: min(free[sku].get(best, 0), units) for sku, units in left.items()}
+        shipments += [Sent(best, sku, units) for sku, units in given.items() if units]
+        left = {sku: units - given[sku] for sku, units in left.items() if units > given[sku]}
     return tuple(shipments)
