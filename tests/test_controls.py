@@ -98,8 +98,10 @@ def a_trial(word: str, wanted: int = 1) -> Tried:
 def test_what_was_tried_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = a_trial("forget", 3)
     tried.add({"paid_and_lost": "a charge"})
-    tried.void += 1
+    tried.repeat(["requests sent on time", "clocks agree"])
     Kept(tmp_path).save(tried)
+    told = "(1 void, repeated: requests sent on time 1, clocks agree 1)"
+    assert told in table([Kept(tmp_path).tried(a_trial("forget", 3))])
     assert Kept(tmp_path).tried(a_trial("forget", 3)) == tried
     # Not of another control, of fewer sales, or of other sources.
     assert Kept(tmp_path).tried(a_trial("charge_again", 3)).runs == 0

@@ -9,11 +9,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from scipy import stats
 
 from doorbuster.draws import (
@@ -30,6 +32,7 @@ from doorbuster.draws import (
 )
 from doorbuster.provider import CHARGED_AGAIN
 from doorbuster.scenario.crowd import Persona
+from doorbuster.scenario.distributions import Distribution, DistributionBook, late_fraction
 from doorbuster_sim.event_order import MAX_REQUESTS
 
 ONES = 0xFFFFFFFF
@@ -173,6 +176,30 @@ def test_purposes_and_attempts_are_independent_streams() -> None:
         draw_array(3, visitors + 1, 20, 0),
     ):
         assert abs(np.corrcoef(base, other)[0, 1]) < 0.016
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "3s",
+        {"kind": "uniform", "low": "1s", "high": "5s"},
+        {"kind": "exponential", "mean": "2s"},
+        {"kind": "lognormal", "median": "2s", "sigma": 0.6},
+        {"kind": "weibull", "scale": "3s", "shape": 0.7},
+        {"kind": "empirical", "quantiles": [[0, "1s"], [0.4, "2s"], [1, "9s"]]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("limit_s", [0.0, 0.5, 2.0, 4.0, 20.0])
+def test_the_late_fraction_is_that_of_the_draws(words: object, limit_s: float) -> None:
+    """Of a thousand evenly spaced fractions so many have a quantile above the limit."""
+    distribution: Any = TypeAdapter(Distribution).validate_python(words)
+    book = DistributionBook()
+    row = book.add(distribution)
+    values = sample_array(book.tables(), row, (np.arange(1_000) + 0.5) / 1_000)
+    assert late_fraction(distribution, limit_s) == pytest.approx(
+        (values > limit_s).mean(), abs=1e-3
+    )
 
 
 def test_a_second_charge_has_draws_of_its_own() -> None:

@@ -167,12 +167,32 @@ BOT = {"share": 0.1, "refresh_gap": "1s", "restock_refresh_limit": 9, "identitie
 def test_a_sound_scenario_raises_no_doubt(small_scenario: Build) -> None:
     crowd = {"personas": {"fan": {"share": 0.9}, "bot": BOT}}
     assert codes(small_scenario(crowd=crowd)) == set()
+    # One refund in a hundred may be late: exp(-10 / 2) = 0.7 % are.
+    soon = {"delay": {"kind": "exponential", "mean": "2s"}, "within": "10s"}
+    crowd = {"personas": {"fan": REGRET, "bot": BOT}}
+    assert codes(small_scenario(crowd=crowd, shop={"refund": soon})) == set()
 
 
 STEP = {"kind": "zero_hour", "half_life": "3s"}
 PHASE = {"name": "sale", "duration": "20s", "shape": {"kind": "constant"}}
 
+REGRET = {"share": 0.9, "refund_fraction": 0.1, "refund_after": "2s"}
+
 SUSPICIOUS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a queue longer than the promise": (
+        "refunds-later-than-promised",
+        {
+            "shop": {"refund": {"delay": {"kind": "exponential", "mean": "2s"}, "within": "8s"}},
+            "crowd": {"personas": {"fan": REGRET, "bot": BOT}},
+        },
+    ),
+    "money after the sale": (
+        "refunds-outlast-sale",
+        {
+            "shop": {"refund": {"delay": "10m"}},
+            "crowd": {"personas": {"fan": REGRET, "bot": BOT}},
+        },
+    ),
     "a lock beyond the end": ("lock-outlasts-sale", {"shop": {"lock_time": "30s"}}),
     "a lock beyond the drain": ("late-locks-stay", {"shop": {"lock_time": "12s"}}),
     "a slow sweep": ("sweep-slower-than-lock", {"shop": {"release_sweep": "6s"}}),

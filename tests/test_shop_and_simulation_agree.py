@@ -81,7 +81,7 @@ PERSONAS = st.fixed_dictionaries(
 VISITORS = st.tuples(
     st.integers(-10, 150),  # arrival in 10 ms
     st.integers(0, 1),  # persona
-    st.integers(0, 1),  # item
+    st.integers(0, 2),  # item; the third is a bundle, or the first where there is none
     st.integers(1, 2),  # quantity
     st.sampled_from([None, None, 0, 1]),  # shared account
 )
@@ -91,6 +91,7 @@ CHANCES = st.fixed_dictionaries(
         "personas": st.tuples(PERSONAS, PERSONAS),
         "stock": st.tuples(st.integers(0, 8), st.integers(1, 4)),
         "in_the_east": st.none() | st.integers(0, 4),  # of each item, where it lies in warehouses
+        "bundle": st.none() | st.dictionaries(st.sampled_from("ab"), st.integers(1, 2), min_size=1),
         "limit": st.integers(2, 3),
         "lock_time": st.sampled_from(["42ms", "100ms", "300ms", "300ms", "5s"]),
         "release_sweep": st.sampled_from(["30ms", "70ms", "200ms", "1s"]),
@@ -140,6 +141,10 @@ def scenario_of(build: Build, chance: Record) -> Scenario:
         | lying(stock, chance["in_the_east"])
         for sku, stock, price in zip(("a", "b"), chance["stock"], (3, 50), strict=True)
     ]
+    if chance["bundle"]:
+        # Not at the end: neither its place nor the order of its parts may matter.
+        bundle = {"sku": "ab", "bundle": chance["bundle"], "price": 51, "per_account_limit": 2}
+        items.insert(0, bundle)
     channel = {"name": "card", "share": 1, "late_by": "150ms"}
     channel |= {k: chance[k] for k in ("latency", "decline_fraction", "late_fraction")}
     phase = {"start": "-100ms", "duration": "2s", "shape": {"kind": "constant", "level": 1}}
@@ -181,7 +186,7 @@ def plan_of(chance: Record) -> Plan:
     return Plan(
         arrival_ns=column(arrivals) * 10 * MS,
         persona=column(persona),
-        item=column(item),
+        item=column([n if chance["bundle"] else n % 2 for n in item]),
         quantity=column(quantity),
         channel=np.zeros_like(numbers),
         phase=np.zeros_like(numbers),
@@ -525,6 +530,7 @@ def test_the_same_events_have_the_same_answers(
         event(f"refunds: {sum(item.orders_refunded for item in sale.audit.items)}")
         event(f"open refunds: {sale.audit.refunds_open}")
         event(f"orders with the coupon: {sale.audit.coupon_redemptions}")
+        event(f"sets sold: {sum(item.sets_sold for item in sale.audit.items)}")
         event(f"{scenario.shop.unanswered_charge}: {bool(sale.audit.orders_captured_twice)}")
         readings = sale.stock.to_pylist()
         assert replay.levels == [

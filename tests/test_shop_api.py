@@ -189,7 +189,10 @@ def test_what_does_not_exist(http: httpx.Client) -> None:
 
 
 def test_a_full_shop_refuses_at_once(running: RunningShop, admin: dict[str, str]) -> None:
-    """More waiting requests than allowed: 503 with Retry-After; the operator still gets in."""
+    """More waiting requests than allowed: 503 with Retry-After; the operator still gets in.
+
+    Those who are refused leave room for the last ones: a shop that wakes up serves somebody.
+    """
 
     async def rush() -> tuple[Counter[int], set[str | None], int, int]:
         connector = aiohttp.TCPConnector(limit=0)
@@ -217,8 +220,9 @@ def test_a_full_shop_refuses_at_once(running: RunningShop, admin: dict[str, str]
         return statuses, refused, replies[-1][0], afterwards
 
     statuses, retry_after, operator, afterwards = asyncio.run(rush())
-    assert statuses[503] >= 200 - QUEUE_MAX
-    assert set(statuses) <= {200, 503}
+    # The server reads them all at one go, or in a few; of each the last ones are served.
+    assert 1 <= statuses[200] <= 10 * QUEUE_MAX
+    assert set(statuses) == {200, 503}
     assert retry_after == {"1"}
     assert (operator, afterwards) == (200, 200)
 

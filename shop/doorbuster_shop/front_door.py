@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +27,8 @@ class FrontDoor:
         self._metrics = metrics
         self._queue_length = queue_length
         self._queue_max = queue_max
+        self._leaving = 0
+        """Requests that are answered, and that the server counts until its loop comes round."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -41,7 +45,7 @@ class FrontDoor:
             await send(message)
 
         try:
-            is_full = self._queue_length() > self._queue_max
+            is_full = self._queue_length() - self._leaving > self._queue_max
             if is_full and not scope["path"].startswith(ALWAYS_SERVED):
                 await self._refuse(scope, receive, noting_send)
             else:
@@ -49,6 +53,17 @@ class FrontDoor:
         finally:
             endpoint = getattr(scope.get("endpoint"), "__name__", "none")
             self._metrics.note(endpoint, status, time.perf_counter() - started_s)
+            self._leave()
+
+    def _leave(self) -> None:
+        """A shop that wakes up to a crowd must not refuse those who come after the refused."""
+        task = asyncio.current_task()
+        assert task is not None, "a server runs each request in a task of its own"
+        self._leaving += 1
+        task.add_done_callback(self._left)
+
+    def _left(self, _task: asyncio.Task[Any]) -> None:
+        self._leaving -= 1
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = f"more than {self._queue_max} requests are waiting; come back later"

@@ -204,10 +204,10 @@ def broken_invariants(records: RunRecords) -> dict[str, str]:
     return {c.id: c.sentence() for c in checks if c.kind == "invariant" and c.status == "fail"}
 
 
-def is_void(records: RunRecords) -> bool:
-    """Whether the measurement was not what was planned."""
+def void_for(records: RunRecords) -> list[str]:
+    """Why the measurement is not what was planned; nothing for one that counts."""
     checks = judge_records(records).checks
-    return any(c.kind == "validity" and c.status == "invalid" for c in checks)
+    return [c.name() for c in checks if c.kind == "validity" and c.status == "invalid"]
 
 
 def written(control: Control, folder: Path, faults: Faults) -> Path:
@@ -266,8 +266,8 @@ def live(control: Control, store: str, runs: int, folder: Path, kept: Kept) -> T
             if run.folder is None or run.exit_code not in (PASS, INVALID):
                 sys.exit(f"{control.row}, {tried.world}, seed {seed}: {' '.join(run.sentences)}")
             records = read_records(RunFolder.open(run.folder))
-            if is_void(records):
-                tried.void += 1
+            if reasons := void_for(records):
+                tried.repeat(reasons)
             else:
                 tried.add(found_in(records, 0))
                 if not control.is_broken:

@@ -33,6 +33,8 @@ class Tried:
     hits: int = 0
     """Sales in which the failure was found that must be, or any at all for a correct control."""
     void: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Void sales for each reason."""
     first: str = ""
     """A piece of evidence."""
 
@@ -45,6 +47,11 @@ class Tried:
     def is_good(self) -> bool:
         """Found in every sale, or in none, as it must be."""
         return self.runs == self.wanted and self.hits == (self.runs if self.is_broken else 0)
+
+    def repeat(self, reasons: list[str]) -> None:
+        """One sale that does not count, and why."""
+        self.void += 1
+        self.reasons.update(reasons)
 
     def add(self, found: dict[str, str]) -> None:
         """One more sale, with the evidence of each failure."""
@@ -73,7 +80,8 @@ class Kept:
         if kept.pop("sources") != self._sources or kept["wanted"] != new.wanted:
             return new
         must_be_found = frozenset(kept.pop("must_be_found"))
-        return Tried(must_be_found=must_be_found, found=Counter(kept.pop("found")), **kept)
+        found, reasons = (Counter(kept.pop(name)) for name in ("found", "reasons"))
+        return Tried(must_be_found=must_be_found, found=found, reasons=reasons, **kept)
 
     def save(self, tried: Tried) -> None:
         """Put the counts in the place of those before, whole or not at all."""
@@ -114,11 +122,15 @@ def table(tried: list[Tried]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in tried:
-        fired = ", ".join(f"{name} {number}" for name, number in row.found.most_common()) or "none"
+        fired = _counted(row.found) or "none"
         kind = "broken" if row.is_broken else "correct"
         state = "ok" if row.is_good else "WRONG"
         if row.void:
-            state += f" ({row.void} void, repeated)"
+            state += f" ({row.void} void, repeated: {_counted(row.reasons)})"
         cells = [f"`{row.row}`", kind, row.world, row.runs, row.hits, fired, state]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def _counted(words: Counter[str]) -> str:
+    return ", ".join(f"{word} {number}" for word, number in words.most_common())

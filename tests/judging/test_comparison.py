@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy import stats
+from tests.judging.test_verdict_failures import with_books
 
 from doorbuster import exit_codes
 from doorbuster.cli.main import main
@@ -182,6 +183,23 @@ def test_an_empty_run_cannot_be_compared(hand_made: Builder) -> None:
 
     with pytest.raises(ComparisonError, match="holds no visits"):
         compare(*_pair(hand_made, empty))
+
+
+def test_refunds_are_compared(hand_made: Builder) -> None:
+    """Ten buyers wait 1 to 10 s for their money; live they wait twice as long."""
+    waits = {visitor: visitor + 1.0 for visitor in range(10)}
+    simulated = with_books(hand_made(world="sim", replications=3), "sim", refunds_s=waits)
+    live = with_books(hand_made(), "live", refunds_s={v: 2 * s for v, s in waits.items()})
+    comparison = compare(simulated, live)
+    found = {row.id: row for row in comparison.measures if row.id.startswith("refund")}
+    assert {name: (row.a.value, row.b.value) for name, row in found.items()} == {
+        "refunds": (10, 10),
+        "refund_p50": (5.0, 10.0),
+        "refund_p95": (10.0, 20.0),
+    }
+    assert [row.id for row in comparison.measures_apart] == ["refund_p50"]
+    without = compare(*_pair(hand_made))
+    assert not [row.id for row in without.measures if row.id.startswith("refund")]
 
 
 def test_difference_intervals() -> None:

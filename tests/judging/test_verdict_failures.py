@@ -19,20 +19,29 @@ from doorbuster.verdict import judge
 from doorbuster.verdict.verdict import Verdict
 
 Builder = Callable[..., Any]
+NONE: dict[int, float] = {}
 
 
-def with_books(sale: Any, name: str = "run", *, lost: int | None = None) -> RunFolder:
-    """The sale with order and charge of each buyer; that of `lost` was released all the same."""
+def with_books(
+    sale: Any, name: str = "run", *, lost: int | None = None, refunds_s: dict[int, float] = NONE
+) -> RunFolder:
+    """The sale with order and charge of each buyer; that of `lost` was released all the same.
+
+    refunds_s: visitors who want their money back at once, and the time until they have it.
+    """
     folder: RunFolder = sale.write(name)
     buyers = [row for row in sale.visits if row["outcome"] == "sold"]
     orders, charges = [], []
     for row in buyers:
         order_id = f"{row['visitor']}-0"
+        took_s = refunds_s.get(row["visitor"])
         orders.append(
             {
                 "replication": row["replication"], "order_id": order_id, "sku": "console",
                 "account": str(row["account"]), "quantity": 1, "amount_cents": 49_900,
-                "discount_cents": 0, "state": "sold", "reserved_s": row["reserved_s"] - 0.005,
+                "discount_cents": 0, "state": "sold" if took_s is None else "refunded",
+                "refund_asked_s": None if took_s is None else row["paid_s"],
+                "returned_s": None, "reserved_s": row["reserved_s"] - 0.005,
                 "expires_s": row["reserved_s"] + 4.995, "sold_s": row["paid_s"] - 0.001,
                 "released_s": row["reserved_s"] + 0.5 if row["visitor"] == lost else None,
             }
@@ -40,9 +49,11 @@ def with_books(sale: Any, name: str = "run", *, lost: int | None = None) -> RunF
         charges.append(
             {
                 "replication": row["replication"], "charge_id": order_id, "order_id": order_id,
-                "channel": "card", "amount_cents": 49_900, "state": "captured",
+                "channel": "card", "amount_cents": 49_900,
+                "state": "captured" if took_s is None else "refunded",
                 "asked_s": row["paid_s"] - 0.005, "decided_s": row["paid_s"] - 0.002,
-                "captured_s": row["paid_s"] - 0.002, "refunded_s": None,
+                "captured_s": row["paid_s"] - 0.002,
+                "refunded_s": None if took_s is None else row["paid_s"] + took_s,
             }
         )  # fmt: skip
     folder.write_table("orders", pa.Table.from_pylist(orders, _plain(ORDERS)))

@@ -67,6 +67,7 @@ class Judge(NamedTuple):
     compares_engines: bool = False
 
 
+OF_ORDERS = ("tests/test_coupons.py", "tests/test_refunds.py", "tests/test_bundles.py")
 BY_HAND = (
     "tests/test_sim_faults.py",
     "tests/test_sim_late_payment.py",
@@ -79,6 +80,7 @@ JUDGES = {
         Judge(("tests/test_sale_by_hand.py", "tests/test_visitor.py"), "not compiled", plain=True),
         Judge(("tests/test_shop_and_simulation_agree.py",), "not compiled", plain=True),
         Judge(("tests/judging",), "measures", plain=True),
+        Judge(OF_ORDERS, "not compiled and not generated"),
         # A plan is drawn by compiled code alone.
         Judge(BY_HAND, f"simpy and not ({PLANNED})", plain=True),
         Judge(("tests/test_sim_independence.py",), "not compiled"),
@@ -93,6 +95,7 @@ JUDGES = {
         Judge(("tests/test_sale_by_hand.py",), "compiled"),
         Judge(("tests/test_shop_and_simulation_agree.py",), "compiled"),
         Judge(BY_HAND, "compiled"),
+        Judge(OF_ORDERS, "compiled"),
         Judge(("tests/test_engines_grow.py",), compares_engines=True),
         Judge(("tests/test_sim_independence.py",), "compiled"),
         Judge(("tests/test_engines_agree.py",), compares_engines=True),

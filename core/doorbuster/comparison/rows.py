@@ -20,6 +20,7 @@ from doorbuster.measures.intervals import Interval, quantile_interval
 from doorbuster.measures.latency import response_s, service_s
 from doorbuster.measures.outcomes import conversion, declined_share, failed_share, outcome_shares
 from doorbuster.measures.quantiles import quantile
+from doorbuster.measures.refunds import Refunds, refund_quantile_s, refunds_of
 from doorbuster.measures.run_records import RunRecords
 from doorbuster.measures.sales import (
     first_gone_s,
@@ -44,7 +45,7 @@ SLOWER_BY_S = 0.001
 ORDER_STATISTICS = ("stock_gone", "sell_out", "goodput")
 """Extremes of one sale: the spread of simulated ones says too little about a live one's to be
 borrowed."""
-_JUDGED_MEASURES = ("requests", "sold_units", "gmv", *ORDER_STATISTICS)
+_JUDGED_MEASURES = ("requests", "sold_units", "gmv", "refunds", "refund_p50", *ORDER_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,16 @@ def _sale_measures() -> Iterator[Measure]:
         "per_s",
         lambda r, n: goodput_per_s(r.visits_in(n), r.end_s, start_s=r.start_s),
     )
+    yield "refunds", "count", lambda r, n: float(len(_refunds(r, n).order)) or float("nan")
+    yield "refund_p50", "s", lambda r, n: refund_quantile_s(_refunds(r, n), 0.50)
+    yield "refund_p95", "s", lambda r, n: refund_quantile_s(_refunds(r, n), 0.95)
     yield "conversion", "fraction", lambda r, n: conversion(r.visits_in(n))
     yield "failed_requests", "fraction", lambda r, n: failed_share(r.requests_in(n))
     yield "declined_payments", "fraction", lambda r, n: declined_share(r.requests_in(n))
+
+
+def _refunds(records: RunRecords, replication: int) -> Refunds:
+    return refunds_of(records.orders_in(replication), records.charges_in(replication))
 
 
 def _sold(records: RunRecords, replication: int) -> int:

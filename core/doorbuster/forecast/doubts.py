@@ -10,6 +10,7 @@ from itertools import pairwise
 from doorbuster.forecast.flow import STEPS, Flow
 from doorbuster.forecast.stations import StationForecast
 from doorbuster.plan import Timetable, fault_spans
+from doorbuster.scenario.distributions import late_fraction, mean_of
 from doorbuster.scenario.durations import format_duration
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.objectives import Conversion, FailedRequests, Objective, ResponseTime
@@ -27,6 +28,8 @@ CAMPAIGN_PHASES_S = {
 """Usual lengths of a campaign's phases by how their names begin, from campaign plans."""
 BOT_REQUEST_FRACTIONS = (0.10, 0.95)
 """Bots' share of the requests that shops reported of hyped drops."""
+LATE_REFUNDS_FROM = 0.01
+"""A promise that one refund in a hundred breaks is told; campaign documents promise all of them."""
 LOAD_FACTORS = (0.001, 50.0)
 """Load factors that are rehearsed; above, the normal load is more likely mistyped."""
 
@@ -79,6 +82,36 @@ def _locks(
             f"lapsed locks are only released every {format_duration(shop.release_sweep)}, "
             f"longer than a lock of {lock} lasts; sweep more often",
         )
+
+
+def _refunds(
+    scenario: Scenario, timetable: Timetable, _flow: Flow, _stations: Sequence[StationForecast]
+) -> Iterator[Doubt]:
+    refund = scenario.shop.refund
+    personas = scenario.crowd.personas
+    names = [name for name in personas if personas[name].refund_fraction > 0]
+    if refund is None or not names:
+        return
+    late = late_fraction(refund.delay, refund.within_s)
+    if late >= LATE_REFUNDS_FROM:
+        yield Doubt(
+            "refunds-later-than-promised",
+            "shop.refund.delay",
+            f"about {late:.0%} of the refunds are begun later than the "
+            f"{format_duration(refund.within_s)} that buyers are promised (shop.refund.within); "
+            "shorten the delay or promise less",
+        )
+    for name in names:
+        wait_s = mean_of(personas[name].refund_after) + mean_of(refund.delay)
+        if wait_s >= timetable.end_s:
+            yield Doubt(
+                "refunds-outlast-sale",
+                f"crowd.personas.{name}.refund_after",
+                f"money comes back {format_duration(round(wait_s, 3))} after it was paid, in the "
+                f"mean, and the sale ends {format_duration(timetable.end_s)} after the opening: "
+                "most refunds stay open; shorten refund_after or shop.refund.delay, or lengthen "
+                "the drain",
+            )
 
 
 def _stock(
@@ -284,6 +317,7 @@ def _faults(
 
 FINDERS: tuple[Finder, ...] = (
     _locks,
+    _refunds,
     _stock,
     _opening,
     _campaign,

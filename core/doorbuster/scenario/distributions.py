@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from statistics import NormalDist
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -147,6 +148,26 @@ def mean_of(distribution: Distribution) -> float:
         case Empirical(quantiles=quantiles):
             pairs = pairwise(quantiles)
             return sum((p1 - p0) * (t0 + t1) / 2 for (p0, t0), (p1, t1) in pairs)
+
+
+def late_fraction(distribution: Distribution, limit_s: float) -> float:
+    """The fraction of draws above a limit. Source: the textbook survival functions."""
+    match distribution:
+        case Constant(value=value):
+            return float(value > limit_s)
+        case Uniform(low=low, high=high):
+            return min(1.0, max(0.0, (high - limit_s) / (high - low))) if high > low else 0.0
+        case Exponential(mean=mean):
+            return math.exp(-limit_s / mean)
+        case Lognormal(median=median, sigma=sigma):
+            if sigma == 0 or limit_s <= 0:
+                return float(median > limit_s)
+            return NormalDist().cdf(math.log(median / limit_s) / sigma)
+        case Weibull(scale=scale, shape=shape):
+            return math.exp(-((limit_s / scale) ** shape))
+        case Empirical(quantiles=quantiles):
+            fractions, times = zip(*quantiles, strict=True)
+            return 1 - float(np.interp(limit_s, times, fractions))
 
 
 class DistributionBook:
