@@ -15,6 +15,7 @@ from tests.sales_by_hand import ROBOT, hold, scenario_by_hand
 
 from doorbuster import exit_codes
 from doorbuster.cli import main
+from doorbuster.comparison import compare
 from doorbuster.detectors.sale import SaleBooks
 from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, stock_of, visits_of
@@ -352,7 +353,7 @@ def test_a_run_with_warehouses_is_judged(run: RunFolder, tmp_path: Path) -> None
     assert (verdict.status, row.status) == ("pass", "not_applicable")
 
 
-def test_measure_and_report_count_the_same(run: RunFolder, tmp_path: Path) -> None:
+def test_measure_report_and_comparison_count_the_same(run: RunFolder, tmp_path: Path) -> None:
     """Recounted from the rows: what each warehouse sent, and how many orders were split."""
     records = read_records(run)
     rows = run.table("shipments").to_pylist()
@@ -366,6 +367,9 @@ def test_measure_and_report_count_the_same(run: RunFolder, tmp_path: Path) -> No
         share = sum(len(names) > 1 for names in mine) / len(mine)
         assert split_share(records.shipments_in(replication)) == share > 0
         assert parcel_counts(records.shipments_in(replication)).sum() == len(mine)
+    shares = [split_share(records.shipments_in(replication)) for replication in range(sales)]
+    [compared] = [row for row in compare(run, run).measures if row.id == "split_orders"]
+    assert compared.a.value == pytest.approx(sum(shares) / sales)
     side = sides_of(run, None)[0]
     for name, initial in (("east", 125), ("west", 145)):
         [told] = [row for row in warehouse_rows([side]) if row["warehouse"] == name]
