@@ -22,6 +22,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.PaymentReply,
     bodies.StockListReply,
     bodies.OrderListReply,
+    bodies.ShipmentListReply,
     bodies.ChargeListReply,
     bodies.NoticeReply,
     bodies.WithdrawalReply,
@@ -232,6 +233,7 @@ def _admin_paths() -> Part:
     stock = _reply("Stock of all items.", bodies.StockListReply)
     account = _reply("The whole account.", Audit)
     orders = _reply("All orders.", bodies.OrderListReply)
+    shipments = _reply("All shipments.", bodies.ShipmentListReply)
     charges = _reply("All charges.", bodies.ChargeListReply)
     silent = {"502": _problem("The payment provider does not answer (`provider_unavailable`).")}
     new_sale = _reply("The new sale.", bodies.ResetReply)
@@ -239,6 +241,9 @@ def _admin_paths() -> Part:
     return {
         "/admin/stock": {"get": _admin("stock", "Where all units are", stock)},
         "/admin/orders": {"get": _admin("orders", "Every reservation", orders)},
+        "/admin/shipments": {
+            "get": _admin("shipments", "What every warehouse has sent", shipments)
+        },
         "/admin/charges": {
             "get": _admin(
                 "charges", "Every charge, as the provider tells", charges, responses=silent

@@ -72,6 +72,7 @@ OF_ORDERS = (
     "tests/test_refunds.py",
     "tests/test_bundles.py",
     "tests/test_lock_point.py",
+    "tests/test_warehouses.py",
 )
 BY_HAND = (
     "tests/test_sim_faults.py",
