@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pyarrow.compute as pc
+from tests.shipment_laws import shipment_laws
 from tests.whole_scenarios import Whole
 
 from doorbuster.compiling import plain
@@ -47,6 +48,7 @@ def broken_laws(whole: Whole, sale: SimulatedSale) -> list[str]:
         *_too_late_to_pay(whole, sale),
         *_carts(whole, sale),
         *_refunds(whole, sale),
+        *shipment_laws(whole, sale),
         *_stations(whole, sale),
     ]
 

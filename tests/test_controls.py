@@ -37,7 +37,7 @@ BROKEN_PARTS = {
 def test_every_way_is_tried_once() -> None:
     """The first policies of each kind are those that every strategy is tried with."""
     parts = [*(f"redeem_{way}" for way in REDEEMS), *(f"payout_{way}" for way in PAYOUTS)]
-    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
+    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:], "lock_point_payment"]
     assert list(run.CONTROLS) == [*STRATEGIES, *policies, *parts]
     broken = {word for word, control in run.CONTROLS.items() if control.is_broken}
     assert broken == BROKEN | BROKEN_PARTS
@@ -66,6 +66,7 @@ def test_its_scenario_is_a_good_one(word: str, tmp_path: Path) -> None:
 def words_of(shop: Shop) -> set[str]:
     """The controls that a shop is, by their words."""
     words: set[str] = {shop.strategy, shop.late_payment, shop.unanswered_charge}
+    words.add(f"lock_point_{shop.lock_point}")
     if shop.refund is not None:
         words.add(f"payout_{shop.refund.payout}")
     return words if shop.coupon is None else {*words, f"redeem_{shop.coupon.redeem}"}
@@ -122,6 +123,7 @@ def test_what_was_tried_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("redeem_conditional_update", set()),
         ("payout_mark_only", {"captured_is_paid", "orphan_payment"}),
         ("payout_retry", set()),
+        ("lock_point_payment", set()),
     ],
 )
 def test_policies_about_money(word: str, invariants: set[str], tmp_path: Path) -> None:

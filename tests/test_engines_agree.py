@@ -33,7 +33,7 @@ Run = Callable[[Whole], SimulatedSale]
 
 EXAMPLES = int(os.environ.get("DOORBUSTER_EXAMPLES", "2000"))
 FRESH = os.environ.get("DOORBUSTER_FRESH", "0") != "0"
-TABLES = ("visits", "requests", "stock", "orders", "charges")
+TABLES = ("visits", "requests", "stock", "orders", "charges", "shipments")
 
 
 def by_simpy(whole: Whole) -> SimulatedSale:

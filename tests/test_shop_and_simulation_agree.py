@@ -50,7 +50,7 @@ MS = 1_000_000
 READING_NS = 500 * MS
 
 # What happens first of what happens at once, as docs/simulated-world.md has it.
-SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING, PAYOUT = range(6)
+SWEEP, PROVIDER_ANSWER, PAYMENT_TIMEOUT, DECISION, READING, PAYOUT, DISPATCH = range(7)
 
 SERVICE_MS = {"browse": 7, "reserve": 10, "pay": 20, "poll": 5, "cancel": 3, "refund": 6, "cart": 9}
 HALF_NETWORK_NS = 2 * MS
@@ -93,6 +93,7 @@ CHANCES = st.fixed_dictionaries(
         "visitors": st.lists(VISITORS, min_size=1, max_size=14),
         "personas": st.tuples(PERSONAS, PERSONAS),
         "stock": st.tuples(st.integers(0, 8), st.integers(1, 4)),
+        "in_the_east": st.none() | st.integers(0, 4),  # of each item, where it lies in warehouses
         "bundle": st.none() | st.dictionaries(st.sampled_from("ab"), st.integers(1, 2), min_size=1),
         "limit": st.integers(2, 3),
         "lock_time": st.sampled_from(["42ms", "100ms", "300ms", "300ms", "5s"]),
@@ -129,10 +130,19 @@ CHANCES = st.fixed_dictionaries(
 ORDER_LIFE = ("lock_time", "release_sweep", "late_payment", "release_jitter", "coupon", "refund")
 
 
+def lying(stock: int, in_the_east: int | None) -> Record:
+    """A stock, or three warehouses that make it."""
+    if in_the_east is None:
+        return {"stock": stock}
+    east, north = min(in_the_east, stock), min(1, max(stock - in_the_east, 0))
+    return {"warehouses": {"east": east, "west": stock - east - north, "north": north}}
+
+
 def scenario_of(build: Build, chance: Record) -> Scenario:
     """Plenty of servers: no request waits for another, so its decision comes when it must."""
     items = [
-        {"sku": sku, "stock": stock, "price": price, "per_account_limit": chance["limit"]}
+        {"sku": sku, "price": price, "per_account_limit": chance["limit"]}
+        | lying(stock, chance["in_the_east"])
         for sku, stock, price in zip(("a", "b"), chance["stock"], (3, 50), strict=True)
     ]
     lock_point = chance["lock_point"]
@@ -302,6 +312,8 @@ class Replay:
                 self.provider_answers(now_ns, *what)
             elif rank == PAYMENT_TIMEOUT:
                 self.stop_waiting(now_ns, *what)
+            elif rank == DISPATCH:
+                self.shop.dispatch_all(lambda now_ns=now_ns: now_ns)
             elif rank == PAYOUT:
                 self.pay_out(what)
             elif rank == DECISION:
@@ -400,6 +412,8 @@ class Replay:
         policy = self.scenario.shop.late_payment
         gone = "expired" if policy == "forget" else "refunding"
         assert settled.state in ({"paid", gone} if approves else {"declined", "paid"})
+        if settled.state == "paid" and self.scenario.shop.has_warehouses:
+            self.at(now_ns, DISPATCH, 0, 0, None)
         if approves and settled.state != "refunding":
             self.captures.append((payment.reservation_id, payment.amount_cents))
         elif settled.state == "refunding":
@@ -477,6 +491,45 @@ def order_moments(orders: list[Any]) -> list[tuple[Any, ...]]:
     return sorted(moments, key=repr)
 
 
+def shipments_of_shop(shop: Kept) -> list[tuple[Any, ...]]:
+    """What was sent, with the order as who has reserved what and when, in nanoseconds."""
+    orders = {order.order_id: order for order in shop.read_orders()}
+    rows = (
+        (
+            *(getattr(orders[row.order_id], name) for name in ("account", "reserved_s", "sku")),
+            *(row.sku, row.warehouse, row.units, row.sent_s, row.returned_s),
+        )
+        for row in shop.read_shipments()
+    )
+    return sorted(rows, key=repr)
+
+
+def shipments_of_simulation(sale: SimulatedSale) -> list[tuple[Any, ...]]:
+    """The same of a simulated sale."""
+    orders = {order["order_id"]: order for order in sale.orders.to_pylist()}
+    rows = (
+        (
+            orders[row["order_id"]]["account"],
+            nanoseconds(orders[row["order_id"]]["reserved_s"]),
+            orders[row["order_id"]]["sku"],
+            *(row[name] for name in ("sku", "warehouse", "units")),
+            nanoseconds(row["sent_s"]),
+            None if row["returned_s"] is None else nanoseconds(row["returned_s"]),
+        )
+        for row in sale.shipments.to_pylist()
+    )
+    return sorted(rows, key=repr)
+
+
+def have_one_order(sale: SimulatedSale) -> bool:
+    """Whether no two orders were reserved and sold at the same moments: the shop orders by those.
+
+    The simulation goes on by visitors, of whom the shop knows nothing.
+    """
+    rows = [row for row in sale.orders.to_pylist() if row["sold_s"] is not None]
+    return len({(row["sold_s"], row["reserved_s"]) for row in rows}) == len(rows)
+
+
 @pytest.mark.parametrize("engine", ["simpy", "compiled"])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chance=CHANCES, seed=st.integers(0, 1000))
@@ -541,6 +594,9 @@ def agree(small_scenario: Build, engine: Any, chance: Record, seed: int) -> None
         sweep_ns = nanoseconds(scenario.shop.release_sweep)
         assert order_moments(replay.shop.read_orders()) == order_moments(sale.orders.to_pylist())
         assert replay.shop.audit(end_ns, sweep_ns, replay.captures) == sale.audit
+        if have_one_order(sale):
+            event(f"shipments: {len(sale.shipments)}")
+            assert shipments_of_shop(replay.shop) == shipments_of_simulation(sale)
         runner.run(store.close())
 
 

@@ -67,6 +67,7 @@ def test_the_openapi_document_is_valid_and_complete(http: httpx.Client) -> None:
         "/admin/orders",
         "/admin/reservations/{reservation_id}/cancel",
         "/admin/reset",
+        "/admin/shipments",
         "/admin/stock",
         "/carts",
         "/carts/{cart_id}/order",
@@ -129,6 +130,8 @@ def test_every_answer_is_as_documented(http: httpx.Client, admin: dict[str, str]
     check("/admin/audit", "get", "/admin/audit", headers=admin)
     check("/admin/orders", "get", "/admin/orders", headers=admin)
     check("/admin/orders", "get", "/admin/orders")
+    check("/admin/shipments", "get", "/admin/shipments", headers=admin)
+    check("/admin/shipments", "get", "/admin/shipments")
     check(cancel, "post", "/admin/reservations/none/cancel", headers=admin)
     check(cancel, "post", f"/admin/reservations/{told['reservation_id']}/cancel", headers=admin)
     check(no_pay, "post", pay_url, json=channel, headers=OTHER_KEY)

@@ -132,12 +132,13 @@ SELDOM = {
     *("FAULT_BEGINS with PAYMENT_TIMEOUT", "FAULT_OVER with PAYMENT_TIMEOUT"),
     *("FAULT_BEGINS with PROVIDER_ANSWER", "CANCEL ERROR", "REFUND ERROR"),
     *("a bundle bought again", "a bundle cancelled", "a bundle refunded"),
+    "an order in more parcels",
     *("a refund that a fault has put off", "a refund for a buyer who does not know of it"),
 }
 """Corners that not every few hundred sales come to; each engine is held to them by hand, in
 tests/test_sim_strategies.py, tests/test_sim_late_payment.py, tests/test_sim_faults.py,
-tests/test_sim_late_payment_faults.py, tests/test_coupons.py, tests/test_refunds.py and
-tests/test_bundles.py.
+tests/test_sim_late_payment_faults.py, tests/test_coupons.py, tests/test_refunds.py,
+tests/test_bundles.py and tests/test_warehouses.py.
 """
 
 CORNERS = {
@@ -218,6 +219,10 @@ CORNERS = {
     "an ordered cart refunded",
     "a cart put together again",
     "a bundle in a cart",
+    *("an order in one parcel", "an order in two parcels"),
+    "a set out of several warehouses",
+    "units back in their warehouse",
+    "a paid order that no warehouse has",
     *(f"refunds paid out by {way}" for way in PAYOUTS),
     "a refund of goods that were sent",
     "a refund open at the end",
@@ -462,6 +467,7 @@ def in_the_records(whole: Whole, sale: SimulatedSale) -> Iterator[str]:
             **in_bundles(whole, sale),
             **in_lock_points(whole, sale),
             **in_carts(whole, sale),
+            **in_shipments(whole, sale),
             "an oversold item": any(i.sold_units + i.locked_units > i.initial_units for i in items),
             "a charge kept for an order that is gone": is_broken
             and bool(sale.audit.payments_without_order),
@@ -630,6 +636,26 @@ def in_carts(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
 def visitor_of(order: dict[str, Any]) -> int:
     """Whose order it is."""
     return int(order["order_id"].split("-")[0])
+
+
+def in_shipments(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:
+    """How orders were split by warehouse."""
+    rows = sale.shipments.to_pylist()
+    senders: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        senders[row["order_id"]].add(row["warehouse"])
+    counts = {len(names) for names in senders.values()}
+    orders = sale.orders.to_pylist()
+    sets = {order["order_id"] for order in orders if order["sku"] == "set"}
+    return {
+        "an order in one parcel": 1 in counts,
+        "an order in two parcels": 2 in counts,
+        "an order in more parcels": any(count > 2 for count in counts),
+        "a set out of several warehouses": any(len(senders[name]) > 1 for name in sets),
+        "units back in their warehouse": any(row["returned_s"] is not None for row in rows),
+        "a paid order that no warehouse has": whole.scenario.shop.has_warehouses
+        and any(o["sold_s"] is not None and o["order_id"] not in senders for o in orders),
+    }
 
 
 def in_coupons(whole: Whole, sale: SimulatedSale) -> dict[str, bool]:

@@ -29,11 +29,13 @@ from doorbuster.scenario.shop import (
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
     LOCKING_AT_PAYMENT,
+    MAX_WAREHOUSES,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
     Strategy,
 )
+from doorbuster.scenario.warehouses import WITHOUT_WAREHOUSES
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 
@@ -788,8 +790,44 @@ def whole_scenarios(
     else:
         draft["crowd"]["load_factor"] = load_factor
         whole = replace(whole, file=written(draft), load_factor=None)
+    whole = in_warehouses(somebody_comes(whole))
     assert cross_check(whole.scenario) == []
-    return somebody_comes(whole)
+    return whole
+
+
+WAREHOUSES = tuple(f"w{number}" for number in range(MAX_WAREHOUSES))
+
+
+def in_warehouses(whole: Whole) -> Whole:
+    """The same sale out of one to sixteen warehouses, in two of three that can have some.
+
+    Every choice is a digit of the seed: engines know of no warehouse, so that what they do, and
+    every other choice, stays as it was.
+    """
+    digits = whole.seed
+
+    def pick(count: int) -> int:
+        nonlocal digits
+        digits, chosen = divmod(digits, count)
+        return chosen
+
+    if whole.file["shop"]["strategy"] in WITHOUT_WAREHOUSES or not pick(3):
+        return whole
+    items = []
+    for item in whole.file["shop"]["items"]:
+        if "bundle" in item:
+            items.append(item)
+            continue
+        rest, first = item["stock"], pick(3)
+        count = (MAX_WAREHOUSES, 2, MAX_WAREHOUSES, 1)[pick(4)]
+        units: dict[str, int] = {}
+        for number in range(count):
+            here = rest // (count - number)
+            units[WAREHOUSES[(first + number) % MAX_WAREHOUSES]] = here
+            rest -= here
+        rest_of_it = {key: value for key, value in item.items() if key != "stock"}
+        items.append({**rest_of_it, "warehouses": units})
+    return replace(whole, file={**whole.file, "shop": {**whole.file["shop"], "items": items}})
 
 
 def somebody_comes(whole: Whole) -> Whole:

@@ -1,4 +1,4 @@
-"""The books of a live target: its orders and its provider's charges, read back after the sale."""
+"""The books of a live target: its orders, its provider's charges, and what its warehouses sent."""
 
 from __future__ import annotations
 
@@ -59,7 +59,22 @@ class ChargeRow(_Row):
     refunded_s: float | None = None
 
 
-ROWS: dict[str, type[OrderRow] | type[ChargeRow]] = {"orders": OrderRow, "charges": ChargeRow}
+class ShipmentRow(_Row):
+    """A row of the table of shipments."""
+
+    order_id: _Text
+    sku: str
+    warehouse: _Text
+    units: int
+    sent_s: float
+    returned_s: float | None = None
+
+
+ROWS: dict[str, type[OrderRow] | type[ChargeRow] | type[ShipmentRow]] = {
+    "orders": OrderRow,
+    "charges": ChargeRow,
+    "shipments": ShipmentRow,
+}
 
 _Error = TypeVar("_Error", bound=Exception)
 
@@ -89,8 +104,11 @@ def rows_of(
 
 
 def write_books(folder: RunFolder, books: dict[str, list[dict[str, Any]]]) -> None:
-    """Append the rows to the spools of the run. Raises: OSError, naming the file."""
+    """Append the rows to the spools of the run. Raises: OSError, naming the file.
+
+    A book that is told and empty is kept, too: nothing was sent is not the same as nobody says so.
+    """
     for name, rows in books.items():
-        if rows:
-            with folder.spool(name, "conductor") as spool:
+        with folder.spool(name, "conductor") as spool:
+            if rows:
                 spool.append({field: [row[field] for row in rows] for field in rows[0]})

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from doorbuster.plan import FaultSpan
 from doorbuster.records.audit import Audit, ItemAudit
-from doorbuster.records.tables import BOOKS
+from doorbuster.records.tables import book_names
 from doorbuster.scenario.model import Scenario
 from doorbuster.vocabulary import Reply
 from doorbuster_load.books import rows_of
@@ -156,9 +156,9 @@ class Target:
         return _audit_of(hook, self._last_document("audit", hook.requests))
 
     def books(self) -> dict[str, list[dict[str, Any]]]:
-        """Every order and every charge, as far as the profile tells. Raises: HookError."""
+        """Every order, charge and shipment, as far as the profile tells. Raises: HookError."""
         found = {}
-        for name in BOOKS:
+        for name in book_names(self._scenario.shop):
             hook: BookHook | None = getattr(self._hooks, name)
             if hook is not None:
                 document = self._last_document(name, hook.requests)

@@ -91,6 +91,7 @@ def _admin_routes(shop: Shop) -> list[Route]:
         Route("/admin/stock", admin.stock),
         Route("/admin/audit", admin.audit),
         Route("/admin/orders", admin.orders),
+        Route("/admin/shipments", admin.shipments),
         Route("/admin/reset", admin.reset, methods=["POST"]),
         Route("/admin/reservations/{reservation_id}/cancel", admin.cancel, methods=["POST"]),
     ]

@@ -142,6 +142,35 @@ class OrderListReply(Body):
     orders: list[OrderReply]
 
 
+class ShipmentReply(Body):
+    """Units of one line of an order from one warehouse. Times in seconds from the opening."""
+
+    order_id: str
+    sku: str
+    warehouse: str
+    units: Count
+    sent_s: float
+    """When the order was split by warehouse."""
+    returned_s: float | None
+    """When a refund put them back there."""
+
+
+class WarehouseReply(Body):
+    """Units of one item in one warehouse."""
+
+    sku: str
+    warehouse: str
+    initial: Count
+    available: Count
+
+
+class ShipmentListReply(Body):
+    """What every warehouse has sent, and what is left in it; empty where items lie in none."""
+
+    shipments: list[ShipmentReply]
+    warehouses: list[WarehouseReply]
+
+
 class ChargeReply(Body):
     """A charge as the payment provider knows it. Times in seconds from the opening."""
 

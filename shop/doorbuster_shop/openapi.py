@@ -24,6 +24,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     bodies.PaymentReply,
     bodies.StockListReply,
     bodies.OrderListReply,
+    bodies.ShipmentListReply,
     bodies.ChargeListReply,
     bodies.NoticeReply,
     bodies.WithdrawalReply,
@@ -272,6 +273,7 @@ def _admin_paths() -> Part:
     stock = _reply("Stock of all items.", bodies.StockListReply)
     account = _reply("The whole account.", Audit)
     orders = _reply("All orders.", bodies.OrderListReply)
+    shipments = _reply("All shipments.", bodies.ShipmentListReply)
     charges = _reply("All charges.", bodies.ChargeListReply)
     silent = {"502": _problem("The payment provider does not answer (`provider_unavailable`).")}
     new_sale = _reply("The new sale.", bodies.ResetReply)
@@ -279,6 +281,9 @@ def _admin_paths() -> Part:
     return {
         "/admin/stock": {"get": _admin("stock", "Where all units are", stock)},
         "/admin/orders": {"get": _admin("orders", "Every reservation", orders)},
+        "/admin/shipments": {
+            "get": _admin("shipments", "What every warehouse has sent", shipments)
+        },
         "/admin/charges": {
             "get": _admin(
                 "charges", "Every charge, as the provider tells", charges, responses=silent

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from doorbuster_shop.cashier import Cashier
 from doorbuster_shop.charging import charging_of
+from doorbuster_shop.dispatcher import Dispatcher
 from doorbuster_shop.failover import Failover
 from doorbuster_shop.late_queries import LateQueries
 from doorbuster_shop.provider_client import ProviderClient
@@ -49,6 +50,7 @@ class Shop:
         self.provider: ProviderClient
         self.cashier: Cashier
         self._late_queries: LateQueries
+        self._dispatcher: Dispatcher
         self._sweep: asyncio.Task[None] | None = None
 
     async def open(self, provider_url: str) -> None:
@@ -63,6 +65,8 @@ class Shop:
             await asyncio.sleep(DATABASE_RETRY_S)
         self.store.on_return = self.cashier.recover
         self._late_queries = LateQueries(self.cashier, self._release_lapsed)
+        self._dispatcher = Dispatcher(self.store, self.clock)
+        self._dispatcher.start()
         self.restart_sweep()
 
     async def _has_recovered(self) -> bool:
@@ -78,6 +82,7 @@ class Shop:
         if self._sweep is not None:
             self._sweep.cancel()
         self._late_queries.stop()
+        self._dispatcher.stop()
         await self.cashier.stop()
         await self.provider.close()
         await self.store.close()

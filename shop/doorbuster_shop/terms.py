@@ -24,6 +24,8 @@ class ItemTerms:
     initial_units: int
     lines: tuple[tuple[str, int], ...] = ()
     """Of a bundle, which has no units: sku and units of what one set takes, in key order."""
+    warehouses: tuple[tuple[str, int], ...] = ()
+    """Where its units lie, if anybody asks: the preferred warehouse first."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def terms_of(scenario: Scenario) -> Terms:
                 item.per_account_limit,
                 item.stock,
                 tuple(sorted((item.bundle or {}).items())),
+                tuple((item.warehouses or {}).items()),
             )
             for item in shop.items
         ),
@@ -136,6 +139,9 @@ def _refund_terms(refund: Refund) -> RefundTerms:
     )
 
 
+_PAIRS = ("lines", "warehouses")
+
+
 def terms_to_json(terms: Terms) -> dict[str, Any]:
     """The terms as they travel to the shop's process."""
     return asdict(terms)
@@ -144,7 +150,7 @@ def terms_to_json(terms: Terms) -> dict[str, Any]:
 def terms_from_json(content: dict[str, Any]) -> Terms:
     """What `terms_to_json` wrote."""
     items = tuple(
-        ItemTerms(**{**item, "lines": tuple(map(tuple, item["lines"]))})
+        ItemTerms(**{**item, **{name: tuple(map(tuple, item[name])) for name in _PAIRS}})
         for item in content["items"]
     )
     coupon = content.get("coupon")

@@ -10,7 +10,7 @@ from doorbuster.measures.means import SaleMean, sale_means
 from doorbuster.measures.sale_values import SaleMeasure
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder
-from doorbuster.records.tables import BOOKS, TABLES
+from doorbuster.records.tables import TABLES
 from doorbuster_sim.replication import Replication
 
 
@@ -22,11 +22,11 @@ class Collector:
     """
 
     def __init__(
-        self, folder: RunFolder, measures: Sequence[SaleMeasure], *, keeps_books: bool = True
+        self, folder: RunFolder, measures: Sequence[SaleMeasure], *, books: Sequence[str]
     ) -> None:
         self._folder, self._measures = folder, measures
         # Where only counts are kept, there are no books.
-        names = (*TABLES, *BOOKS) if keeps_books else tuple(TABLES)
+        names = (*TABLES, *books)
         self._spools = {name: folder.spool(name, "sim") for name in names}
         self._journal = folder.journal()
         self._tables = {name: folder.table_writer(name) for name in names}

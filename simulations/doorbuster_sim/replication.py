@@ -10,6 +10,7 @@ from doorbuster.compiling import can_keep_code, code_is_kept
 from doorbuster.measures.books import charges_of, orders_of
 from doorbuster.measures.columns import requests_of, visits_of
 from doorbuster.measures.sale_values import OF_BOOKS, Sale, SaleMeasure
+from doorbuster.measures.shipments import shipments_of
 from doorbuster.measures.tally import TallyPlan
 from doorbuster.plan import Timetable, build_plan, plan_blocks
 from doorbuster.plan.plan import COLUMNS
@@ -123,5 +124,7 @@ def _values(
     records = Sale(scenario, visits, requests_of(sale.requests))
     if any(measure.kind in OF_BOOKS for measure in measures):
         orders = orders_of(sale.orders, skus=scenario.skus)
-        records = records._replace(orders=orders, charges=charges_of(sale.charges))
+        shipments = shipments_of(sale.shipments, skus=scenario.skus)
+        charges = charges_of(sale.charges)
+        records = records._replace(orders=orders, charges=charges, shipments=shipments)
     return tuple(measure.value(records) for measure in measures)

@@ -15,6 +15,7 @@ from doorbuster.measures.stopping import Precision, StoppingRule
 from doorbuster.plan import Plan, Timetable, build_plan
 from doorbuster.records.run_facts import RunSettings, run_facts
 from doorbuster.records.run_folder import RunFolder
+from doorbuster.records.tables import book_names
 from doorbuster.scenario.reading import ScenarioFile
 from doorbuster_sim.collecting import Collector
 from doorbuster_sim.crews import Crew, OwnProcess, WorkersLostError
@@ -80,7 +81,8 @@ def simulate_run(
     visitor_count = plan.visitor_count if plan else timetable.expected_visitors
     if visitor_count * replications < POOL_FROM_VISITORS[engine]:
         jobs = 1
-    with _recording(folder, measures, precision, replications, keeps_records) as keep:
+    books = book_names(file.scenario.shop) if keeps_records else ()
+    with _recording(folder, measures, precision, replications, books) as keep:
         if engine == "compiled" and crew is None and jobs > 1:
             compile_ahead(task, timetable)
         with _crew(crew, jobs) as chosen:
@@ -107,11 +109,11 @@ def _recording(
     measures: Sequence[SaleMeasure],
     precision: Precision | None,
     replications: int,
-    keeps_books: bool,
+    books: Sequence[str],
 ) -> Iterator[Callable[[Replication], bool]]:
     """Gives what keeps a replication and says whether it was the last; then closes the records."""
     started = time.perf_counter()
-    collector = Collector(folder, measures, keeps_books=keeps_books)
+    collector = Collector(folder, measures, books=books)
     reached = _Reached(precision)
 
     def keep(replication: Replication) -> bool:

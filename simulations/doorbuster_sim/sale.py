@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +11,10 @@ import pyarrow as pa
 from doorbuster.measures.tally import SaleTally
 from doorbuster.plan import Plan, Timetable
 from doorbuster.records.audit import Audit
+from doorbuster.records.tables import SHIPMENTS
 from doorbuster.scenario.model import Scenario
 from doorbuster_sim.engines import Engine
+from doorbuster_sim.shipments import shipments_table
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class SimulatedSale:
     """The records of one sale, its books, and the shop's own account of it.
 
     tally: what was counted instead of visits and requests, which are then empty, as the books are.
+    shipments: empty as well where nothing lies in warehouses.
     """
 
     visits: pa.Table
@@ -30,6 +33,7 @@ class SimulatedSale:
     audit: Audit
     stations: list[dict[str, Any]]
     tally: SaleTally | None = None
+    shipments: pa.Table = field(default_factory=SHIPMENTS.empty_table)
 
 
 def simulate_sale(
@@ -54,4 +58,7 @@ def simulate_sale(
         from doorbuster_sim.compiled_engine import run_sale  # noqa: PLC0415 - loads Numba
     else:
         from doorbuster_sim.simpy_engine import run_sale  # noqa: PLC0415
-    return run_sale(scenario, plan, timetable, seed, system_seed, replication, progress)
+    sale = run_sale(scenario, plan, timetable, seed, system_seed, replication, progress)
+    if not scenario.shop.has_warehouses:
+        return sale
+    return replace(sale, shipments=shipments_table(scenario, sale.orders, replication))

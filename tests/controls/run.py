@@ -5,11 +5,12 @@
     make controls ARGS="check_then_write forget --store postgresql --runs 3"
     make controls ARGS="--keep controls"   goes on where it was interrupted: keeps each sale
 
-For each strategy, each policy about money and each way to count a coupon or to pay a refund out it
-simulates and runs a small sale many times, judges each one by itself, and prints one table: in how
-many sales each detector fired. A broken control must be found in every sale, a correct one in none;
-otherwise the exit code is 1. Of four sales of a correct shop three are broken in the middle, each
-in another way: processes are killed or frozen, the database is restarted.
+For each strategy, each policy about money, each place of the lock and each way to count a coupon or
+to pay a refund out it simulates and runs a small sale many times, judges each one by itself, and
+prints one table: in how many sales each detector fired. A broken control must be found in every
+sale, a correct one in none; otherwise the exit code is 1. Of four sales of a
+correct shop three are broken in the middle, each in another way: processes are killed or frozen,
+the database is restarted.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    LOCK_POINTS,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
@@ -95,8 +97,8 @@ KILLS: tuple[Faults, ...] = (
 """What breaks during the sales of a correct shop, in turn."""
 KILLED_WORKER = {"kind": "kill_worker", "start": "700ms", "duration": "400ms"}
 """In place of a restart of SQLite, which lives in the shop."""
-OF_PARTS = ("redeem", "payout")
-"""Fields of a part of the shop; their values say too little alone."""
+NAMED_BY_FIELD = ("redeem", "payout", "lock_point")
+"""Fields whose values say too little alone."""
 NEEDS_LARGE_WISHES = frozenset({"scattered_buckets"})
 WISH_UNITS, LARGE_STOCK_UNITS = 4, 56
 """Of 7 units in each of 8 buckets 4 are sold and 3 are left: 24 that no wish for 4 gets."""
@@ -118,7 +120,7 @@ class Control:
     @property
     def word(self) -> str:
         """What chooses it on the command line: the value, with its field where it is not alone."""
-        return f"{self.field}_{self.value}" if self.field in OF_PARTS else self.value
+        return f"{self.field}_{self.value}" if self.field in NAMED_BY_FIELD else self.value
 
     @property
     def row(self) -> str:
@@ -177,6 +179,7 @@ def _controls() -> Iterator[Control]:
         "strategy": (STRATEGIES, BROKEN_STRATEGIES),
         "late_payment": (LATE_PAYMENTS, BROKEN_LATE_PAYMENTS),
         "unanswered_charge": (UNANSWERED_CHARGES, BROKEN_UNANSWERED_CHARGES),
+        "lock_point": (LOCK_POINTS, frozenset()),
     }
     for name, (values, broken) in ways.items():
         for value in values:

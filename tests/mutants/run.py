@@ -67,7 +67,13 @@ class Judge(NamedTuple):
     compares_engines: bool = False
 
 
-OF_ORDERS = ("tests/test_coupons.py", "tests/test_refunds.py", "tests/test_bundles.py")
+OF_ORDERS = (
+    "tests/test_coupons.py",
+    "tests/test_refunds.py",
+    "tests/test_bundles.py",
+    "tests/test_lock_point.py",
+    "tests/test_warehouses.py",
+)
 BY_HAND = (
     "tests/test_sim_faults.py",
     "tests/test_sim_late_payment.py",

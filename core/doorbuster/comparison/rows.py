@@ -29,6 +29,7 @@ from doorbuster.measures.sales import (
     sold_stock_units,
     whole_sell_out_s,
 )
+from doorbuster.measures.shipments import split_share
 
 Unit = Literal["count", "fraction", "s", "cents", "per_s"]
 
@@ -191,6 +192,7 @@ def _sale_measures() -> Iterator[Measure]:
     yield "refunds", "count", lambda r, n: float(len(_refunds(r, n).order)) or float("nan")
     yield "refund_p50", "s", lambda r, n: refund_quantile_s(_refunds(r, n), 0.50)
     yield "refund_p95", "s", lambda r, n: refund_quantile_s(_refunds(r, n), 0.95)
+    yield "split_orders", "fraction", lambda r, n: split_share(r.shipments_in(n))
     yield "conversion", "fraction", lambda r, n: conversion(r.visits_in(n))
     yield "failed_requests", "fraction", lambda r, n: failed_share(r.requests_in(n))
     yield "declined_payments", "fraction", lambda r, n: declined_share(r.requests_in(n))

@@ -11,7 +11,7 @@ import numpy as np
 from doorbuster.detectors.sale import NOTHING_TO_JUDGE, Evidence, Finding, SaleBooks
 from doorbuster.measures.books import CHARGE_STATES, ORDER_STATES
 from doorbuster.measures.columns import Floats
-from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP
+from doorbuster.measures.fault_times import STOPS_CHARGES, STOPS_SHOP, stopped_s
 from doorbuster.measures.refunds import refunds_of
 
 REFUND_WITHIN_S = 5.0
@@ -69,11 +69,7 @@ def _stopped_s(sale: SaleBooks, from_s: Floats) -> Floats:
 
     Faults that overlap count twice, for the better of the shop.
     """
-    stopped_s = np.zeros(len(from_s))
-    for fault in sale.faults:
-        if fault.kind in STOPS_SHOP + STOPS_CHARGES:
-            stopped_s += np.maximum(fault.ended_s - np.maximum(fault.begun_s, from_s), 0.0)
-    return stopped_s
+    return stopped_s(sale.faults, STOPS_SHOP + STOPS_CHARGES, from_s)
 
 
 def _seconds(time_s: float | None) -> float | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
+
+from doorbuster.measures.columns import Floats
 from doorbuster.scenario.faults import Fault
 
 FAULT_KINDS = tuple(
@@ -36,3 +39,12 @@ def fault_times_of(run: Mapping[str, Any]) -> tuple[FaultTime, ...]:
         for entry in run.get("faults") or []
     ]
     return tuple(sorted(found, key=lambda fault: fault.begun_s))
+
+
+def stopped_s(faults: Sequence[FaultTime], kinds: Sequence[str], from_s: Floats) -> Floats:
+    """For how long after each moment faults of these kinds lasted; those that overlap add up."""
+    found = np.zeros(len(from_s))
+    for fault in faults:
+        if fault.kind in kinds:
+            found += np.maximum(fault.ended_s - np.maximum(fault.begun_s, from_s), 0.0)
+    return found

@@ -32,6 +32,7 @@ from doorbuster.measures.columns import (
     take,
     visits_of,
 )
+from doorbuster.measures.shipments import NO_SHIPMENTS, Shipments, shipments_of
 from doorbuster.measures.tally import SaleTally
 from doorbuster.records.audit import Audit
 from doorbuster.records.run_folder import RunFolder, RunFolderError
@@ -53,7 +54,8 @@ class RunRecords:
     """Everything that measures are taken from. Requests may cover fewer replications.
 
     tallies: one a replication of a run that kept no records; visits and requests are then empty.
-    orders, charges: the books; empty where the target does not tell them.
+    orders, charges: the books; empty where the target does not tell them. shipments: likewise,
+    but None, since a target that tells them may have sent nothing.
     """
 
     folder: RunFolder
@@ -67,6 +69,7 @@ class RunRecords:
     tallies: tuple[SaleTally, ...] = ()
     orders: Orders = NO_ORDERS
     charges: Charges = NO_CHARGES
+    shipments: Shipments | None = None
 
     @property
     def world(self) -> str:
@@ -120,10 +123,18 @@ class RunRecords:
         """The charges of one replication."""
         return take(self.charges, self._rows_of["charges"](replication))
 
+    def shipments_in(self, replication: int) -> Shipments:
+        """The shipments of one replication; none where they are not told."""
+        if self.shipments is None:
+            return NO_SHIPMENTS
+        return take(self.shipments, self._rows_of["shipments"](replication))
+
     @cached_property
     def _rows_of(self) -> dict[str, Callable[[int], Rows]]:
         names = ("visits", "requests", "stock", "orders", "charges")
-        return {name: rows_by_replication(getattr(self, name).replication) for name in names}
+        told: dict[str, Any] = {name: getattr(self, name) for name in names}
+        told["shipments"] = NO_SHIPMENTS if self.shipments is None else self.shipments
+        return {name: rows_by_replication(table.replication) for name, table in told.items()}
 
 
 def require_records(records: RunRecords) -> None:
@@ -157,6 +168,9 @@ def read_records(folder: RunFolder) -> RunRecords:
         stock = stock_of(folder.table("stock"), skus=scenario.skus)
         orders = orders_of(folder.table("orders"), skus=scenario.skus)
         charges = charges_of(folder.table("charges"))
+        shipments = None
+        if folder.has_table("shipments"):
+            shipments = shipments_of(folder.table("shipments"), skus=scenario.skus)
     except RecordsError as error:
         message = f"{folder.path}: {error}"
         raise RunFolderError(message) from None
@@ -167,7 +181,18 @@ def read_records(folder: RunFolder) -> RunRecords:
         raise RunFolderError(message) from None
     audits = tuple(folder.audits)
     return RunRecords(
-        folder, run, scenario, phases, visits, requests, stock, audits, tallies, orders, charges
+        folder,
+        run,
+        scenario,
+        phases,
+        visits,
+        requests,
+        stock,
+        audits,
+        tallies,
+        orders,
+        charges,
+        shipments,
     )
 
 

@@ -27,12 +27,13 @@ from doorbuster.measures.sales import (
     stock_shares,
     whole_sell_out_s,
 )
+from doorbuster.measures.shipments import NO_SHIPMENTS, Shipments, split_share
 from doorbuster.rules.lines import Lines
 from doorbuster.scenario.model import Scenario
 
 Unit = Literal["count", "fraction", "s", "cents"]
 _QUANTILE = re.compile(r"(response|refund)-p(\d{1,2}(?:\.\d{1,3})?)")
-OF_BOOKS = ("refund", "open-refunds")
+OF_BOOKS = ("refund", "open-refunds", "split-orders")
 """Kinds that the books tell, not the visitors."""
 
 
@@ -48,6 +49,7 @@ class Sale(NamedTuple):
     requests: Requests
     orders: Orders = NO_ORDERS
     charges: Charges = NO_CHARGES
+    shipments: Shipments = NO_SHIPMENTS
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def standard_measures(scenario: Scenario) -> list[SaleMeasure]:
     names = ["units-sold", "gmv", "conversion", "sell-out", "failed-requests", "response-p95"]
     if scenario.shop.refund is not None:
         names += ["refund-p50", "refund-p99", "open-refunds"]
+    if scenario.shop.has_warehouses:
+        names.append("split-orders")
     return [measure_named(name, scenario) for name in names]
 
 
@@ -120,6 +124,7 @@ MEASURE_NAMES = (
     "response-pNN[:STEP]",
     "refund-pNN",
     "open-refunds",
+    "split-orders",
 )
 """The names for people; square brackets may be left out, NN is a percentile."""
 
@@ -201,6 +206,12 @@ def _open_refunds(measure: SaleMeasure, sale: Sale) -> float:
     return float(_refunds(measure, sale).is_open.sum())
 
 
+def _split_orders(measure: SaleMeasure, sale: Sale) -> float:
+    sent_s = sale.shipments.sent_s
+    chosen = (sent_s >= measure.start_s) & (sent_s < measure.end_s)
+    return split_share(take(sale.shipments, chosen))
+
+
 class _Kind(NamedTuple):
     unit: Unit
     of: Callable[[Scenario], list[str]]
@@ -233,5 +244,6 @@ _KINDS: dict[str, _Kind] = {
     "response": _Kind("s", _steps, _response),
     "refund": _Kind("s", _nothing, _refund),
     "open-refunds": _Kind("count", _nothing, _open_refunds),
+    "split-orders": _Kind("fraction", _nothing, _split_orders),
 }
 _OF_QUANTILES = ("response", "refund")

@@ -5,6 +5,7 @@ run.json       what ran: scenario text and hashes, seed, versions, machine, stat
 spool/         Arrow streams, one a writer and table; complete up to the last append
 visits.parquet, requests.parquet, stock.parquet    there once the run has ended
 orders.parquet, charges.parquet    the books of the target and of its provider, likewise
+shipments.parquet                  which warehouses sent what, where there are several
 audit.json     the target's own account (a list with one entry a replication)
 tally.json     what was counted of sales that kept no records of visits and requests
 verdict.json, report.html, junit.xml
@@ -124,6 +125,11 @@ class RunFolder:
 
     def _kept_books(self) -> list[str]:
         return [name for name in BOOKS if any((self.path / "spool").glob(f"{name}-*.arrows"))]
+
+    def has_table(self, name: str) -> bool:
+        """Whether a table was kept, be it empty."""
+        spooled = (self.path / "spool").glob(f"{name}-*.arrows")
+        return (self.path / f"{name}.parquet").is_file() or any(spooled)
 
     def remove_spool(self) -> None:
         """Delete the append-only files, once the tables hold what was in them."""

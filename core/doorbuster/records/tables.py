@@ -7,7 +7,12 @@ the run, live runs have only that one. Codes are stored as their lower-case name
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from doorbuster.scenario.shop import Shop
 
 _WORD = pa.dictionary(pa.int16(), pa.string())
 
@@ -106,11 +111,29 @@ CHARGES = pa.schema(
 )
 """One row a charge in the provider's ledger, which alone knows the truth about money."""
 
+SHIPMENTS = pa.schema(
+    [
+        _REPLICATION,
+        _field("order_id", pa.string(), "the order that is sent, or a part of it"),
+        _field("sku", _WORD, "item of one of its lines"),
+        _field("warehouse", pa.string(), "where the units were taken from"),
+        _field("units", pa.int32(), "units of the line that this warehouse sends"),
+        _field("sent_s", pa.float64(), "when the order was split by warehouse"),
+        _field("returned_s", pa.float64(), "when a refund put them back there", nullable=True),
+    ]
+)
+"""One row an order, line and warehouse; only of sales whose items lie in warehouses."""
+
 TABLES = {"visits": VISITS, "requests": REQUESTS, "stock": STOCK}
 """The tables of every run by the stems of their files in the run folder."""
 
 ADDED_LATER = {"orders": ("discount_cents", "refund_asked_s", "returned_s")}
 """Columns that runs of earlier versions do not have: nothing stands in them, or 0 where it must."""
 
-BOOKS = {"orders": ORDERS, "charges": CHARGES}
+BOOKS = {"orders": ORDERS, "charges": CHARGES, "shipments": SHIPMENTS}
 """The books of the target and of its provider, likewise; absent where a target cannot tell them."""
+
+
+def book_names(shop: Shop) -> tuple[str, ...]:
+    """The books that a sale has."""
+    return tuple(name for name in BOOKS if name != "shipments" or shop.has_warehouses)

@@ -20,12 +20,12 @@ ROWS_MAX = 10
 
 
 def evidence_of(sides: list[Side]) -> list[dict[str, Any]]:
-    """Each failure that was found, with its offences as a table."""
+    """Each row that broke and names offences, with these as a table."""
     return [_shown(side, check) for side in sides for check in _found(side)]
 
 
 def _found(side: Side) -> list[Check]:
-    return [c for c in side.verdict.checks if c.kind == "failure" and c.status == "fail"]
+    return [check for check in side.verdict.checks if check.evidence and check.status == "fail"]
 
 
 def _shown(side: Side, check: Check) -> dict[str, Any]:

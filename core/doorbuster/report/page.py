@@ -31,6 +31,7 @@ from doorbuster.report.headlines import headlines, key_numbers
 from doorbuster.report.numbers import count, percent
 from doorbuster.report.sides import Side, sides_of
 from doorbuster.report.verdict_rows import verdict_groups
+from doorbuster.report.warehouses import parcel_rows, warehouse_rows
 from doorbuster.report.words import in_all_languages, measure_named, named, step_named, t
 from doorbuster.verdict.judge import JudgedRun
 
@@ -89,6 +90,8 @@ def _context(sides: list[Side]) -> dict[str, Any]:
         "evidence": evidence_of(sides),
         "evidence_charts": list(books := evidence_charts(sides)),
         "items": facts.item_rows(sides),
+        "warehouses": warehouse_rows(sides),
+        "parcels": parcel_rows(sides),
         "buyers": facts.buyer_rows(sides),
         "outcomes": facts.outcome_rows(sides),
         "latencies": facts.latency_table(sides),

@@ -21,6 +21,7 @@ from doorbuster.scenario.shop import (
     Coupon,
     Shop,
 )
+from doorbuster.scenario.warehouses import warehouse_mistakes
 
 _SAME_TIME_S = 1e-9
 _SAME_LENGTH_FRACTION = 1e-6
@@ -68,6 +69,7 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
     if shop.lock_point == "cart":
         _locks_in_the_cart(shop, found)
     found.found.extend(bundle_mistakes(shop))
+    found.found.extend(warehouse_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:

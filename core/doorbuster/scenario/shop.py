@@ -41,22 +41,35 @@ Bundle = Annotated[
     dict[Name, Annotated[int, Field(ge=1, le=1_000)]], Field(min_length=1, max_length=MAX_LINES)
 ]
 
+MAX_STOCK = 1_000_000_000
+MAX_WAREHOUSES = 16
+Warehouses = Annotated[
+    dict[Name, Annotated[int, Field(ge=0, le=MAX_STOCK)]],
+    Field(min_length=1, max_length=MAX_WAREHOUSES),
+]
 
-def _stock_or_bundle(schema: dict[str, Any]) -> None:
-    """In the JSON Schema: at least one of the two is required."""
+
+def _stock_or_what_makes_it(schema: dict[str, Any]) -> None:
+    """In the JSON Schema: at least one of the three is required."""
     schema["required"].remove("stock")
-    schema["anyOf"] = [{"required": ["stock"]}, {"required": ["bundle"]}]
+    schema["anyOf"] = [{"required": [name]} for name in ("stock", "warehouses", "bundle")]
 
 
 class Item(Part):
     """What buyers order: something with a stock of its own, or a bundle of such things."""
 
-    model_config = ConfigDict(json_schema_extra=_stock_or_bundle)
+    model_config = ConfigDict(json_schema_extra=_stock_or_what_makes_it)
 
     sku: Name
     """Its name in requests, records and reports."""
-    stock: Annotated[int, Field(ge=0, le=1_000_000_000)]
-    """Units for sale at the opening. A bundle has none of its own: leave it out there."""
+    stock: Annotated[int, Field(ge=0, le=MAX_STOCK)]
+    """Units for sale at the opening. Leave it out where `warehouses` say it; a bundle has none of
+    its own."""
+    warehouses: Warehouses | None = None
+    """Instead of a stock: units by warehouse, the preferred one first. Their sum is sold from one
+    shelf; an order is split by warehouse when it is sent (docs/order-life.md). Default none: nobody
+    asks where units lie. All items that have a stock lie in warehouses, or none. Of the broken
+    strategies only with `check_then_write`."""
     bundle: Bundle | None = None
     """Instead of a stock: what one set takes, units by sku of items that have a stock. An order of
     a set has all of its units or none (docs/order-life.md). Default none. Not with strategy
@@ -70,21 +83,49 @@ class Item(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _bundle_has_no_stock(cls, value: object) -> object:
-        if not isinstance(value, dict) or value.get("bundle") is None:
+    def _one_kind_of_stock(cls, value: object) -> object:
+        """A stock that is written, one that warehouses add up to, or none."""
+        if not isinstance(value, dict):
             return value
-        if value.get("stock"):
+        stock, bundle, warehouses = (value.get(n) for n in ("stock", "bundle", "warehouses"))
+        if bundle is not None and warehouses is not None:
+            raise PydanticCustomError(
+                "warehouses_of_bundle",
+                "has warehouses and a bundle; a bundle lies where its items lie; leave one of the "
+                "two out",
+            )
+        if bundle is not None and stock:
             raise PydanticCustomError(
                 "stock_of_bundle",
                 "has a stock and a bundle; a bundle is made of other items' stock; "
                 "leave one of the two out",
             )
-        return {**value, "stock": 0}
+        if warehouses is not None:
+            return {**value, "stock": _in_all(warehouses, stock)}
+        return value if bundle is None else {**value, "stock": 0}
 
     @property
     def price_cents(self) -> int:
         """Price in hundredths of the currency."""
         return int(self.price * 100)
+
+
+def _in_all(warehouses: object, stock: object) -> int:
+    """The sum of what can be added; what is wrong in one of them is told at its place."""
+    units = warehouses.values() if isinstance(warehouses, dict) else ()
+    total = sum(number for number in units if type(number) is int and number > 0)
+    if stock is not None and stock != total:
+        raise PydanticCustomError(
+            "stock_of_warehouses",
+            "has a stock and warehouses; its stock is what lies in the warehouses; leave one of "
+            "the two out",
+        )
+    if total > MAX_STOCK:
+        raise PydanticCustomError(
+            "too_much_in_warehouses",
+            f"has {total:,} units in its warehouses; allowed {MAX_STOCK:,} in all; lower them",
+        )
+    return total
 
 
 def _checked_currency(code: str) -> str:
@@ -237,3 +278,8 @@ class Shop(Part):
     """ISO 4217 code."""
     items: Annotated[list[Item], Field(min_length=1, max_length=10_000)]
     """What is for sale."""
+
+    @property
+    def has_warehouses(self) -> bool:
+        """Whether orders are split by warehouse when they are sent."""
+        return any(item.warehouses is not None for item in self.items)

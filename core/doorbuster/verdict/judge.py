@@ -10,6 +10,7 @@ from doorbuster.verdict.checks import Check
 from doorbuster.verdict.failures import REST_ON_VISITORS, failure_checks
 from doorbuster.verdict.invariants import TOLD_BY_VISITORS, invariant_checks
 from doorbuster.verdict.objectives import objective_checks
+from doorbuster.verdict.shipments import shipment_checks
 from doorbuster.verdict.validity import validity_checks
 from doorbuster.verdict.verdict import Verdict, write_verdict
 
@@ -49,6 +50,7 @@ def judge_records(records: RunRecords) -> Verdict:
     validity = validity_checks(records)
     judged = [
         *invariant_checks(records),
+        *shipment_checks(records),
         *failure_checks(records),
         *objective_checks(records),
     ]

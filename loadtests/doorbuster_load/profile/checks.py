@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from doorbuster.documents import Check, Place, allowed_names, suggestion
+from doorbuster.records.tables import BOOKS
 from doorbuster_load.profile.credentials import CredentialsError, read_credentials
 from doorbuster_load.profile.functions import FunctionError, load_function
 from doorbuster_load.profile.model import BookHook, FaultHook, FaultHooks, Profile, Request
@@ -82,7 +83,7 @@ def hook_requests(profile: Profile) -> Iterator[tuple[Place, Request]]:
         yield ("hooks", "stock", "request"), hooks.stock.request
     if hooks.audit is not None:
         yield from _placed(("hooks", "audit", "requests"), hooks.audit.requests)
-    for name in ("orders", "charges"):
+    for name in BOOKS:
         book: BookHook | None = getattr(hooks, name)
         if book is not None:
             yield from _placed(("hooks", name, "requests"), book.requests)

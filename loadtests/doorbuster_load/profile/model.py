@@ -198,7 +198,7 @@ class AuditHook(Part):
 
 
 class BookHook(Part):
-    """Reads all orders, or all charges of the payment provider, after the sale.
+    """Reads all orders, all charges of the payment provider, or all shipments, after the sale.
 
     The detectors of failure modes look into them (docs/failure-modes.md).
     """
@@ -206,7 +206,7 @@ class BookHook(Part):
     requests: StepRequests
     """The last answer holds the rows; variables of earlier ones may be used."""
     rows: JsonPath
-    """List of orders or charges in the answer."""
+    """List of orders, charges or shipments in the answer."""
     fields: dict[str, JsonPath] = Field(default_factory=dict)
     """For each column of the table in records/tables.py its path within a row. Default: a key of
     the same name. Times in seconds from the opening; one that did not happen is null or missing."""
@@ -253,6 +253,8 @@ class Hooks(Part):
     audit: AuditHook | None = None
     orders: BookHook | None = None
     charges: BookHook | None = None
+    shipments: BookHook | None = None
+    """Asked only where the scenario's items lie in warehouses."""
     faults: FaultHooks = FaultHooks()
 
 

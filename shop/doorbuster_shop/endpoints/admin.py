@@ -29,6 +29,18 @@ class AdminEndpoints:
         orders = await self._shop.store.read_orders()
         return answer({"orders": [order._asdict() for order in orders]})
 
+    async def shipments(self, request: Request) -> Response:
+        """What every warehouse has sent, and what is left in it."""
+        require_token(request, self._shop.admin_token)
+        store = self._shop.store
+        shipments, warehouses = await store.read_shipments(), await store.read_warehouses()
+        return answer(
+            {
+                "shipments": [shipment._asdict() for shipment in shipments],
+                "warehouses": [level._asdict() for level in warehouses],
+            }
+        )
+
     async def audit(self, request: Request) -> Response:
         """What database and provider say about the sale; a silent provider leaves its part null."""
         require_token(request, self._shop.admin_token)

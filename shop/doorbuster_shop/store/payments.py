@@ -9,6 +9,7 @@ from doorbuster.rules.purchase_limit import within_purchase_limit
 from doorbuster_shop.store.open_orders import unlock
 from doorbuster_shop.store.reservations import UNPAID, Refusal, Reservation, read_reservation
 from doorbuster_shop.store.session import Session, new_id
+from doorbuster_shop.store.shipments import await_split
 from doorbuster_shop.store.stock import read_offered, sell_units
 
 
@@ -154,13 +155,14 @@ async def settle_captured(
     is_guarded: bool = True,
     take_again: TakeAgain | None = None,
     is_forgotten: bool = False,
+    is_sent: bool = False,
 ) -> Payment | None:
     """The provider took the money: sell the units, or mark the payment for its refund.
 
     Told twice, it changes nothing the second time. None when no such payment exists (any more).
     is_guarded=False sells whatever became of the lock meanwhile. take_again locks the units of an
     order that was released meanwhile once more. is_forgotten drops money for an order that is gone,
-    as if nothing had come.
+    as if nothing had come. is_sent puts a sold order in the line of those that warehouses send.
     """
     payment = await read_payment(session, payment_id, is_locking=True)
     if payment is None or payment.state != "pending":
@@ -176,6 +178,8 @@ async def settle_captured(
         reservation = await read_reservation(session, payment.reservation_id)
         assert reservation is not None
         await sell_units(session, reservation.sku, reservation.bucket, reservation.quantity)
+        if is_sent:
+            await await_split(session, reservation)
     return payment._replace(state=state, charge_id=charge_id, decided_at_s=now_s)
 
 

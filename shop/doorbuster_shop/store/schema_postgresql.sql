@@ -6,7 +6,7 @@ CREATE TABLE sale (
     id              INTEGER PRIMARY KEY CHECK (id = 1),
     opens_at_s      DOUBLE PRECISION NOT NULL,
     strategy        TEXT NOT NULL,
-    schema_version  INTEGER NOT NULL DEFAULT 7
+    schema_version  INTEGER NOT NULL DEFAULT 8
 );
 
 -- One row an item: its terms.
@@ -38,6 +38,17 @@ CREATE TABLE bundle_lines (
     sku     TEXT NOT NULL REFERENCES items (sku),
     units   INTEGER NOT NULL CHECK (units > 0),
     PRIMARY KEY (bundle, sku)
+);
+
+-- The units of an item that lie in one warehouse, where items lie in warehouses; `position`: the
+-- preferred one is 0. The stock says what is for sale, this table what can be sent from where.
+CREATE TABLE warehouses (
+    sku              TEXT NOT NULL REFERENCES items (sku),
+    warehouse        TEXT NOT NULL,
+    position         INTEGER NOT NULL,
+    initial_units    INTEGER NOT NULL,
+    available_units  INTEGER NOT NULL CHECK (available_units BETWEEN 0 AND initial_units),
+    PRIMARY KEY (sku, warehouse)
 );
 
 -- The coupon of the sale, if it has one: orders that may carry it, and how many do as the shop counts
@@ -87,6 +98,26 @@ CREATE INDEX reservations_discounted ON reservations (account)
 CREATE INDEX reservations_locked ON reservations (expires_at_s)
     WHERE state IN ('locked', 'cart');
 CREATE INDEX reservations_open ON reservations (expires_at_s) WHERE state = 'open';
+
+-- Paid orders that are not split by warehouse yet. The transaction that sells an order puts it here,
+-- the one that splits it takes it away.
+CREATE TABLE unsent (
+    reservation_id  TEXT PRIMARY KEY REFERENCES reservations (id),
+    sold_at_s       DOUBLE PRECISION NOT NULL,
+    reserved_at_s   DOUBLE PRECISION NOT NULL
+);
+
+-- Units of one line of an order that one warehouse sends.
+CREATE TABLE shipments (
+    reservation_id  TEXT NOT NULL REFERENCES reservations (id),
+    sku             TEXT NOT NULL,
+    warehouse       TEXT NOT NULL,
+    units           INTEGER NOT NULL CHECK (units > 0),
+    sent_at_s       DOUBLE PRECISION NOT NULL,
+    returned_at_s   DOUBLE PRECISION,  -- when a refund put them back there
+    PRIMARY KEY (reservation_id, sku, warehouse),
+    FOREIGN KEY (sku, warehouse) REFERENCES warehouses (sku, warehouse)
+);
 
 -- One row an attempt to pay. `pending` until the provider's answer is known. `refunding` and
 -- `refunded`: the provider took the money after the lock was gone, or the buyer wants it back; it is

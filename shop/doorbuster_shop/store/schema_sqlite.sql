@@ -39,6 +39,17 @@ CREATE TABLE bundle_lines (
     PRIMARY KEY (bundle, sku)
 ) WITHOUT ROWID;
 
+-- The units of an item that lie in one warehouse, where items lie in warehouses; `position`: the
+-- preferred one is 0. The stock says what is for sale, this table what can be sent from where.
+CREATE TABLE warehouses (
+    sku              TEXT NOT NULL REFERENCES items (sku),
+    warehouse        TEXT NOT NULL,
+    position         INTEGER NOT NULL,
+    initial_units    INTEGER NOT NULL,
+    available_units  INTEGER NOT NULL CHECK (available_units BETWEEN 0 AND initial_units),
+    PRIMARY KEY (sku, warehouse)
+) WITHOUT ROWID;
+
 -- The coupon of the sale, if it has one: orders that may carry it, and how many do as the shop counts
 -- them. Counting wrongly never leaves these bounds: see the orders for what was given away.
 CREATE TABLE coupons (
@@ -87,6 +98,26 @@ CREATE INDEX reservations_locked ON reservations (expires_at_s)
     WHERE state IN ('locked', 'cart');
 CREATE INDEX reservations_open ON reservations (expires_at_s) WHERE state = 'open';
 
+-- Paid orders that are not split by warehouse yet. The transaction that sells an order puts it here,
+-- the one that splits it takes it away.
+CREATE TABLE unsent (
+    reservation_id  TEXT PRIMARY KEY REFERENCES reservations (id),
+    sold_at_s       REAL NOT NULL,
+    reserved_at_s   REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Units of one line of an order that one warehouse sends.
+CREATE TABLE shipments (
+    reservation_id  TEXT NOT NULL REFERENCES reservations (id),
+    sku             TEXT NOT NULL,
+    warehouse       TEXT NOT NULL,
+    units           INTEGER NOT NULL CHECK (units > 0),
+    sent_at_s       REAL NOT NULL,
+    returned_at_s   REAL,  -- when a refund put them back there
+    PRIMARY KEY (reservation_id, sku, warehouse),
+    FOREIGN KEY (sku, warehouse) REFERENCES warehouses (sku, warehouse)
+) WITHOUT ROWID;
+
 -- One row an attempt to pay. `pending` until the provider's answer is known. `refunding` and
 -- `refunded`: the provider took the money after the lock was gone, or the buyer wants it back; it is
 -- sent from `refund_due_at_s` on, where that is known.
@@ -110,4 +141,4 @@ CREATE UNIQUE INDEX payments_live ON payments (reservation_id) WHERE state IN ('
 -- What a restarted shop has to take up again.
 CREATE INDEX payments_open ON payments (state) WHERE state IN ('pending', 'refunding');
 
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Protocol
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 _GUARD = "    -- guard: "
 
 Values = Sequence[object]

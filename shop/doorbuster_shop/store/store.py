@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ from doorbuster_shop.store import (
     payments,
     refunds,
     reservations,
+    shipments,
     stock,
 )
 from doorbuster_shop.store.coupons import Redeem
@@ -28,7 +30,8 @@ from doorbuster_shop.store.reservations import (
     Reservation,
     Wish,
 )
-from doorbuster_shop.store.session import DuplicateKeyError, Lines, Session
+from doorbuster_shop.store.session import DatabaseError, DuplicateKeyError, Lines, Session
+from doorbuster_shop.store.shipments import Shipment, Unsent, WarehouseLevel
 from doorbuster_shop.store.stock import Item, StockLevel
 from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdate
 from doorbuster_shop.terms import CouponTerms, RefundTerms, Terms
@@ -86,6 +89,8 @@ class Store(ABC):
         """Of these, too."""
         self.refunds: RefundTerms | None = None
         """Likewise."""
+        self.has_warehouses = False
+        """Likewise: whether orders are split by warehouse."""
         self._lines: dict[str, Lines] = {}
 
     @abstractmethod
@@ -116,7 +121,9 @@ class Store(ABC):
         name, bucket_count = self.strategy.name, self.strategy.bucket_count
         self._set_terms(terms)
         async with self.transaction() as session:
+            await shipments.forget(session)
             await stock.begin_sale(session, terms, opens_at_s, name, bucket_count)
+            await shipments.begin(session, terms)
         await self.strategy.start(self)
 
     async def resume_sale(self, terms: Terms, opens_at_s: float) -> None:
@@ -127,6 +134,12 @@ class Store(ABC):
         self._set_terms(terms)
         async with self.reading() as session:
             is_held = await stock.holds_sale(session, terms, self.strategy.name)
+            if is_held and not await shipments.holds(session, terms):
+                message = (
+                    "the database holds a sale with other warehouses than the scenario; give "
+                    "another file, or remove this one"
+                )
+                raise DatabaseError(message)
         if is_held:
             await self.strategy.start(self)
         else:
@@ -137,6 +150,7 @@ class Store(ABC):
         self.refunds, self.locks_at_payment = terms.refund, terms.lock_point == "payment"
         self.locks_in_cart = terms.lock_point == "cart"
         self._lines = {item.sku: item.lines for item in terms.items if item.lines}
+        self.has_warehouses = any(item.warehouses for item in terms.items)
 
     async def opening_s(self) -> float:
         """When the sale opens."""
@@ -237,6 +251,8 @@ class Store(ABC):
             return Refusal.NO_REFUNDS
         async with self.transaction() as session:
             told = await refunds.refund(session, reservation_id, self.refunds, now_s)
+            if self.has_warehouses and isinstance(told, Refunded) and told.returned is not None:
+                await shipments.come_back(session, told.order)
         if isinstance(told, Refunded) and told.returned is not None:
             await self.strategy.on_returned([told.returned])
         return told
@@ -266,6 +282,7 @@ class Store(ABC):
                 is_guarded=is_guarded,
                 take_again=again,
                 is_forgotten=self.late_payment == "forget",
+                is_sent=self.has_warehouses,
             )
         if again is not None and again.wish is not None:
             await self.strategy.on_taken_again(again.wish)
@@ -299,6 +316,36 @@ class Store(ABC):
         """The money is back with the buyer."""
         async with self.transaction() as session:
             await payments.settle_refunded(session, payment_id)
+
+    # The dispatcher.
+
+    async def dispatch_all(self, clock: Callable[[], float]) -> int:
+        """Split the paid orders that are not, oldest first, and tell how many that were.
+
+        Each in a transaction of its own. Of several shops that do so at once, one splits an order.
+        """
+        last: Unsent | None = None
+        count = 0
+        while True:
+            async with self.reading() as session:
+                found = await shipments.next_unsent(session, last)
+            for unsent in found:
+                async with self.transaction() as session:
+                    count += await shipments.dispatch(session, unsent.reservation_id, clock())
+                await asyncio.sleep(0)  # Let buyers in between two orders.
+            if len(found) < shipments.DISPATCH_BATCH_MAX:
+                return count
+            last = found[-1]
+
+    async def read_shipments(self) -> list[Shipment]:
+        """What every warehouse has sent."""
+        async with self.reading() as session:
+            return await shipments.read_shipments(session)
+
+    async def read_warehouses(self) -> list[WarehouseLevel]:
+        """What lies in every warehouse."""
+        async with self.reading() as session:
+            return await shipments.read_warehouses(session)
 
     # The sweep and the operator.
 
