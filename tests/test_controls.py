@@ -21,6 +21,7 @@ from doorbuster.scenario.shop import (
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
     LATE_PAYMENTS,
+    LOCK_POINTS,
     REDEEMS,
     STRATEGIES,
     UNANSWERED_CHARGES,
@@ -37,7 +38,8 @@ BROKEN_PARTS = {
 def test_every_way_is_tried_once() -> None:
     """The first policies of each kind are those that every strategy is tried with."""
     parts = [*(f"redeem_{way}" for way in REDEEMS), *(f"payout_{way}" for way in PAYOUTS)]
-    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:], "lock_point_payment"]
+    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
+    policies += [f"lock_point_{point}" for point in LOCK_POINTS if point != "order"]
     assert list(run.CONTROLS) == [*STRATEGIES, *policies, *parts]
     broken = {word for word, control in run.CONTROLS.items() if control.is_broken}
     assert broken == BROKEN | BROKEN_PARTS
@@ -123,6 +125,7 @@ def test_what_was_tried_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("redeem_conditional_update", set()),
         ("payout_mark_only", {"captured_is_paid", "orphan_payment"}),
         ("payout_retry", set()),
+        ("lock_point_cart", set()),
         ("lock_point_payment", set()),
     ],
 )

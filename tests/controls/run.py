@@ -84,6 +84,8 @@ COUPON: dict[str, Any] = {"limit": 8, "off": 300.00, "per_account": 1}
 REFUND: dict[str, Any] = {"delay": "200ms", "within": "10s"}
 REGRET: dict[str, Any] = {"refund_fraction": 0.5, "refund_after": "200ms"}
 """Of everybody, where ways to pay refunds out are tried."""
+AT_THE_CART: dict[str, Any] = {"cart_time": "100ms", "abandon_fraction": 0.1}
+"""Of everybody, where carts lock."""
 Faults = list[dict[str, Any]]
 KILLS: tuple[Faults, ...] = (
     [],
@@ -149,6 +151,9 @@ class Control:
         if self.field == "payout":
             for persona in crowd["personas"].values():
                 persona.update(REGRET)
+        if self.value == "cart":
+            for persona in crowd["personas"].values():
+                persona.update(AT_THE_CART)
         if self.value in NEEDS_LARGE_WISHES:
             for item in shop["items"]:
                 item |= {"stock": LARGE_STOCK_UNITS, "per_account_limit": WISH_UNITS}
