@@ -13,7 +13,12 @@ from tests.whole_scenarios import Whole
 
 from doorbuster.plan.casting import POOL_BASE
 from doorbuster.scenario import Scenario
-from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES, Strategy
+from doorbuster.scenario.shop import (
+    BROKEN_STRATEGIES,
+    LOCKING_AT_PAYMENT,
+    STRATEGIES,
+    Strategy,
+)
 from doorbuster_sim import Engine, SimulatedSale
 from doorbuster_sim.simpy_engine.keeping import keeping_of
 from doorbuster_sim.strategies import code_of
@@ -392,10 +397,24 @@ def test_accounts_spread_over_the_buckets(first: int) -> None:
 
 
 def kept_by(whole: Whole, strategy: Strategy) -> Whole:
-    """The same sale under another strategy, late money and refunds aside."""
+    """The same sale under another strategy, late money, refunds and bundles aside."""
     shop = {**whole.file["shop"], "strategy": strategy, "late_payment": "hold"}
     shop.pop("refund", None)
-    return replace(whole, file={**whole.file, "shop": shop})
+    if strategy not in LOCKING_AT_PAYMENT:
+        shop.pop("lock_point", None)
+    shop["items"] = [item for item in shop["items"] if "bundle" not in item]
+    personas = {
+        name: {**traits, "wants": of_items(traits["wants"], shop["items"])}
+        for name, traits in whole.file["crowd"]["personas"].items()
+    }
+    crowd = {**whole.file["crowd"], "personas": personas}
+    return replace(whole, file={**whole.file, "shop": shop, "crowd": crowd})
+
+
+def of_items(wants: dict[str, float], items: list[dict[str, Any]]) -> dict[str, float]:
+    """Those of them, or of all alike where none is left."""
+    kept = {item["sku"]: wants.get(item["sku"], 0) for item in items}
+    return kept if any(kept.values()) else {}
 
 
 def tables(sale: SimulatedSale) -> tuple[Any, ...]:

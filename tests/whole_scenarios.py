@@ -453,13 +453,17 @@ def _bundle(pen: _Pen, draft: Mapping, skus: Sequence[str]) -> None:
     """A set of the items in half of the sales that can sell one, for who wants anything."""
     pen.new_page()
     shop = draft["shop"]
-    if shop["strategy"] in WITHOUT_BUNDLES or pen.pick((True, False)):
+    is_scarce = shop.get("lock_point") == "payment"
+    if shop["strategy"] in WITHOUT_BUNDLES:
+        return
+    if pen.pick((False, True, False) if is_scarce else (True, False)):
         return
     parts = {
         sku: pen.pick((1, 2, 1, 3)) for sku in reversed(skus) if pen.pick((True, True, True, False))
     }
     for item in shelf_of(shop):
-        item["stock"] = pen.pick((8, 20, item["stock"], 3, 1000))
+        stock = item["stock"]
+        item["stock"] = pen.pick((3, 8, stock, 2, 20) if is_scarce else (8, 20, stock, 3, 1000))
     shop["items"].append(
         {
             "sku": "set",
@@ -470,7 +474,7 @@ def _bundle(pen: _Pen, draft: Mapping, skus: Sequence[str]) -> None:
     )
     for persona in draft["crowd"]["personas"].values():
         wants = persona["wants"] or dict.fromkeys(skus, 1)
-        persona["wants"] = {**wants, "set": pen.pick((3, 9, 0, 3))}
+        persona["wants"] = {**wants, "set": pen.pick((9, 3, 9, 0) if is_scarce else (3, 9, 0, 3))}
 
 
 def _cancels(pen: _Pen, draft: Mapping) -> None:
