@@ -67,7 +67,10 @@ class Judge(NamedTuple):
     compares_engines: bool = False
 
 
-OF_ORDERS = ("tests/test_coupons.py", "tests/test_refunds.py", "tests/test_bundles.py")
+OF_ORDERS = (
+    *("tests/test_coupons.py", "tests/test_refunds.py", "tests/test_bundles.py"),
+    "tests/test_cart.py",
+)
 BY_HAND = (
     "tests/test_sim_faults.py",
     "tests/test_sim_late_payment.py",
