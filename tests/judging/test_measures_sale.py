@@ -145,7 +145,7 @@ def test_replies_and_declines(hand_made: Builder) -> None:
         row["reply"] = "pending"
     requests = read_records(sale.write()).requests
     assert declined_share(requests) == 5 / 45
-    assert list(reply_counts(requests).sum(axis=1)) == [400, 400, 50, 0, 0, 0]
+    assert list(reply_counts(requests).sum(axis=1)) == [400, 400, 50, 0, 0, 0, 0]
     assert STEPS == ("browse", "reserve", "pay", "poll", "cancel", "refund")
 
 

@@ -73,6 +73,7 @@ OF_ORDERS = (
     "tests/test_bundles.py",
     "tests/test_lock_point.py",
     "tests/test_warehouses.py",
+    "tests/test_cart.py",
 )
 BY_HAND = (
     "tests/test_sim_faults.py",
