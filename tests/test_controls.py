@@ -38,8 +38,8 @@ BROKEN_PARTS = {
 def test_every_way_is_tried_once() -> None:
     """The first policies of each kind are those that every strategy is tried with."""
     parts = [*(f"redeem_{way}" for way in REDEEMS), *(f"payout_{way}" for way in PAYOUTS)]
-    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:]]
-    policies += [f"lock_point_{point}" for point in LOCK_POINTS if point != "order"]
+    places = [f"lock_point_{point}" for point in LOCK_POINTS if point != "order"]
+    policies = [*LATE_PAYMENTS[1:], *UNANSWERED_CHARGES[1:], *places]
     assert list(run.CONTROLS) == [*STRATEGIES, *policies, *parts]
     broken = {word for word, control in run.CONTROLS.items() if control.is_broken}
     assert broken == BROKEN | BROKEN_PARTS

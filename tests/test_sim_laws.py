@@ -153,7 +153,8 @@ def broken_pool_laws(pools: list[Watched], end_ns: int, elapsed_ns: int) -> Iter
             yield f"{watched.busiest} at once at {servers} servers"
         if area != times:
             yield f"Little: {area} and {times}"
-        if watched.pool._busy_ns > servers * elapsed_ns:
+        served = watched.pool._resource.count
+        if watched.pool._busy_ns + served * end_ns > servers * elapsed_ns:
             yield "busy for too long"
 
 

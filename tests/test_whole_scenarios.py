@@ -46,7 +46,7 @@ from doorbuster_sim.simpy_engine.shop import SimulatedShop
 from doorbuster_sim.simpy_engine.stations import Pool
 from doorbuster_sim.tables import ABSENT_NS
 
-EXAMPLES = 1800
+EXAMPLES = 2200
 
 NEVER_SIMULATED = {
     Outcome.UNDECIDED: "ends in CUT_OFF",

@@ -590,7 +590,11 @@ def _carts(pen: _Pen, draft: Mapping) -> None:
     """Carts that take the units, in some sales whose orders would, at the cost of some coupons."""
     pen.new_page()
     shop = draft["shop"]
-    ways = (True, False, False, False, False) if "coupon" in shop else (True, False)
+    ways: tuple[bool, ...] = (True, False)
+    if shop.get("late_payment") == "recheck_stock":
+        ways = (True, True, False)  # The rarest of the policies.
+    elif "coupon" in shop:
+        ways = (True, False, False, False, False)
     if "lock_point" in shop or not pen.pick(ways):
         return
     shop["lock_point"] = "cart"

@@ -146,7 +146,7 @@ def test_replies_and_declines(hand_made: Builder) -> None:
     requests = read_records(sale.write()).requests
     assert declined_share(requests) == 5 / 45
     assert list(reply_counts(requests).sum(axis=1)) == [400, 400, 50, 0, 0, 0, 0]
-    assert STEPS == ("browse", "reserve", "pay", "poll", "cancel", "refund")
+    assert STEPS == ("browse", "reserve", "pay", "poll", "cancel", "refund", "cart")
 
 
 def test_backlog_counts_what_is_open(hand_made: Builder) -> None:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from doorbuster.scenario.base import Fraction, Name, Part
 from doorbuster.scenario.durations import Instant, PositiveDuration
 
-Step = Literal["browse", "cart", "reserve", "pay", "poll", "cancel", "refund"]
+Step = Literal["browse", "reserve", "pay", "poll", "cancel", "refund", "cart"]
 
 
 class Window(Part):
