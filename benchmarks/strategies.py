@@ -60,6 +60,10 @@ TOLD_APART_S = DISPATCH_DELAY_LIMIT_S
 """Nor do two times that are nearer: a generator may be so late."""
 
 
+class VoidError(Exception):
+    """No live run of a combination was a valid measurement."""
+
+
 class Case(NamedTuple):
     """One way of keeping stock."""
 
@@ -264,7 +268,8 @@ def lived(shop: RunningShop, path: Path, seed: int, folder: Path) -> Requests:
         checks = judge_records(records).checks
         if not any(c.kind == "validity" and c.status == "invalid" for c in checks):
             return records.requests
-    sys.exit(f"{path.stem}: void {VOID_TRIES} times: the machine is too busy")
+    message = f"{path.stem}: void {VOID_TRIES} times: the machine is too busy"
+    raise VoidError(message)
 
 
 def simulated(path: Path, seed: int) -> Requests:
@@ -348,7 +353,12 @@ def main() -> None:
         ]
         for case, item_count in product(cases, ITEM_COUNTS):
             seeds = range(1, asked.seeds + 1)
-            rows.append(row_of(case, item_count, seeds, asked.extra, Path(name)))
+            try:
+                rows.append(row_of(case, item_count, seeds, asked.extra, Path(name)))
+            except VoidError as error:
+                print(error, file=sys.stderr)
+                print(f"| {case.words} | {item_count:,} | void | | | | | |", flush=True)
+                continue
             print(line(rows[-1]), flush=True)
     print()
     print(order(rows, "orders_per_s", 0.0))

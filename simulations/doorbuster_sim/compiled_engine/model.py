@@ -158,10 +158,9 @@ def pools_of(scenario: Scenario) -> Records:
     return pools
 
 
-def items_of(scenario: Scenario) -> Records:
+def items_of(scenario: Scenario, lines: Lines) -> Records:
     """All items with their stock available."""
     items = np.zeros(len(scenario.shop.items), ITEM)
-    lines = Lines.of(scenario.shop.items)
     for number, item in enumerate(scenario.shop.items):
         record = items[number]
         record["initial"] = record["available"] = record["counter"] = item.stock
@@ -171,9 +170,8 @@ def items_of(scenario: Scenario) -> Records:
     return items
 
 
-def order_lines_of(scenario: Scenario) -> Records:
+def order_lines_of(lines: Lines) -> Records:
     """The lines of all items, as `Lines` has them."""
-    lines = Lines.of(scenario.shop.items)
     rows = np.zeros(len(lines.item), ORDER_LINE)
     rows["item"], rows["units"] = lines.item, lines.units
     return rows

@@ -77,12 +77,13 @@ class CompiledSale:
             raise ValueError(message)
         self._scenario = scenario
         self._sink = sink
+        self._lines = Lines.of(scenario.shop.items)
         faults = Faults.of(scenario, timetable)
         self._changes = faults.changes[::-1]
         self._model = ModelMemory(scenario, faults, seed, system_seed)
         self._memory = Memory(
-            items_of(scenario),
-            order_lines_of(scenario),
+            items_of(scenario, self._lines),
+            order_lines_of(self._lines),
             buckets_of(scenario),
             pools_of(scenario),
             timeouts_of(scenario),
@@ -204,8 +205,7 @@ class CompiledSale:
         if len(accounts):
             np.maximum.at(held, plain(item_of_key)(accounts["key"]), accounts["units"])
         coupon = self._scenario.shop.coupon
-        lines = Lines.of(self._scenario.shop.items)
-        ordered = lines.ordered(items["sold"] - items["unreturned"], items["sets_sold"])
+        ordered = self._lines.ordered(items["sold"] - items["unreturned"], items["sets_sold"])
         list_cents = int((ordered * items["price_cents"]).sum())
         refund = self._scenario.shop.refund
         return Audit(
