@@ -105,6 +105,18 @@ def written_scenario() -> Change:
     return deepcopy(SMALL)
 
 
+@pytest.fixture
+def bare_profile(tmp_path: Path) -> Path:
+    """The file of a profile with the three steps that every one has, and nothing else."""
+    steps = "\n".join(
+        f"  {step}: [{{url: /{step}, outcome: [{{status: 200, reply: ok}}]}}]"
+        for step in ("browse", "reserve", "pay")
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"version: 1\nname: mine\nsteps:\n{steps}\n", "utf-8")
+    return path
+
+
 CHROMIUM_FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",

@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from doorbuster.detectors.sale import SaleBooks
+from doorbuster.measures.books import charges_of, orders_of
+from doorbuster.measures.columns import requests_of, stock_of, visits_of
+from doorbuster.measures.fault_times import FaultTime
 from doorbuster.plan import Plan, Timetable
 from doorbuster.scenario import Scenario
 from doorbuster_sim import SimulatedSale, simulate_sale
@@ -131,3 +135,22 @@ def busy_ms(sale: SimulatedSale, servers: int = 1) -> float:
 
 def _ms(seconds: float | None) -> str:
     return "" if seconds is None else f"{round(seconds * 1e3, 6):.12g}"
+
+
+def books_of(
+    sale: SimulatedSale, scenario: Scenario, end_s: float, faults: Sequence[FaultTime] = ()
+) -> SaleBooks:
+    """A sale as a detector sees it."""
+    personas, skus = scenario.persona_names, scenario.skus
+    return SaleBooks(
+        scenario,
+        orders_of(sale.orders, skus=skus),
+        charges_of(sale.charges),
+        visits_of(sale.visits, personas=personas, phases=["all"], skus=skus),
+        requests_of(sale.requests),
+        stock_of(sale.stock, skus=skus),
+        sale.audit,
+        end_s=end_s,
+        slack_s=0.0,
+        faults=tuple(faults),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES
 from doorbuster_shop.store.opening import open_store
 from doorbuster_shop.store.payments import Offer, Payment
-from doorbuster_shop.store.reservations import Reservation, Wish
+from doorbuster_shop.store.reservations import Refusal, Reservation, Wish
 from doorbuster_shop.store.store import Store
 from doorbuster_shop.terms import ItemTerms, Terms
 
@@ -20,6 +20,9 @@ OPENS_S = 1_000.0
 LOCK_S = 10.0
 ITEMS = (ItemTerms("console", 49_900, 2, 5), ItemTerms("headset", 2_990, 3, 4))
 TERMS = Terms(ITEMS, LOCK_S, 1.0, 2.0, ("card", "wallet"), "CNY")
+
+IN_FLIGHT = 64
+"""More than there are connections, and few enough that nobody waits too long for one."""
 
 DATABASES = ("sqlite", "postgresql")
 CORRECT = tuple(name for name in STRATEGIES if name not in BROKEN_STRATEGIES)
@@ -79,6 +82,27 @@ class Kept:
         payment = self.begun(reservation, key=f"p {key}", at_s=at_s)
         self.settle_captured(payment.id, f"ch {key}", at_s)
         return reservation
+
+
+def at_once(shop: Kept, calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Many calls of the store in flight together; what each was told, in their order."""
+
+    async def gather() -> list[Any]:
+        places = asyncio.Semaphore(IN_FLIGHT)
+
+        async def take_place(call: Coroutine[Any, Any, Any]) -> Any:
+            async with places:
+                return await call
+
+        return await asyncio.gather(*map(take_place, calls))
+
+    told: list[Any] = shop.wait(gather())
+    return told
+
+
+def word(told: object) -> str:
+    """What somebody was told, to be counted."""
+    return told.value if isinstance(told, Refusal) else type(told).__name__
 
 
 @contextmanager

@@ -460,16 +460,10 @@ def test_rehearse_and_serve_refuse_with_a_sentence(tmp_path: Path) -> None:
         assert not (tmp_path / "results").exists()
 
 
-def test_a_profile_without_the_hook_is_told(tmp_path: Path) -> None:
+def test_a_profile_without_the_hook_is_told(tmp_path: Path, bare_profile: Path) -> None:
     """Before a packet is sent: nobody listens there."""
     path = written(tmp_path, {"kind": "kill_shop", "start": "1s", "duration": "1s"})
-    profile = tmp_path / "mine.yaml"
-    steps = "\n".join(
-        f"  {step}: [{{url: /{step}, outcome: [{{status: 200, reply: ok}}]}}]"
-        for step in ("browse", "reserve", "pay")
-    )
-    profile.write_text(f"version: 1\nname: mine\nsteps:\n{steps}\n", "utf-8")
-    options = LiveOptions(target="http://127.0.0.1:9", profile=str(profile))
+    options = LiveOptions(target="http://127.0.0.1:9", profile=str(bare_profile))
     run = run_live(read_scenario(path), RunSettings(), options, tmp_path)
     assert run.exit_code == exit_codes.USAGE
     assert "hooks.faults.kill_shop" in run.sentences[0]

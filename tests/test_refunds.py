@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 from tests.laws import broken_laws
 from tests.older_runs import orders_without
-from tests.sales_by_hand import CHANNEL, ROBOT, ends, hold, of_visitor, scenario_by_hand
+from tests.sales_by_hand import CHANNEL, ROBOT, books_of, ends, hold, of_visitor, scenario_by_hand
 from tests.whole_scenarios import Whole
 
 from doorbuster.behaviour import behaviour_of
@@ -22,8 +22,7 @@ from doorbuster.cli import main
 from doorbuster.compiling import plain
 from doorbuster.detectors.failures import failures_of
 from doorbuster.detectors.sale import SaleBooks
-from doorbuster.measures.books import charges_of, orders_of
-from doorbuster.measures.columns import requests_of, stock_of, visits_of
+from doorbuster.measures.books import orders_of
 from doorbuster.measures.fault_times import FaultTime
 from doorbuster.measures.refunds import refund_quantile_s, refunds_of, too_late
 from doorbuster.records.tables import BOOKS, ORDERS
@@ -301,20 +300,8 @@ def test_what_is_promised_by_default(returns_stock: bool, within_s: float) -> No
 
 
 def books(scenario: Scenario, sale: SimulatedSale, faults: Sequence[FaultTime] = ()) -> SaleBooks:
-    """A simulated sale as a detector sees it."""
-    personas, skus = scenario.persona_names, scenario.skus
-    return SaleBooks(
-        scenario,
-        orders_of(sale.orders, skus=skus),
-        charges_of(sale.charges),
-        visits_of(sale.visits, personas=personas, phases=["all"], skus=skus),
-        requests_of(sale.requests),
-        stock_of(sale.stock, skus=skus),
-        sale.audit,
-        end_s=2.0,
-        slack_s=0.0,
-        faults=tuple(faults),
-    )
+    """A simulated sale of two seconds as a detector sees it."""
+    return books_of(sale, scenario, 2.0, faults)
 
 
 def found_in(scenario: Scenario, sale: SimulatedSale, *faults: FaultTime) -> dict[str, int]:

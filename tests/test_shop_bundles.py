@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on, word
 from tests.test_shop_store import on_file
-from tests.test_shop_strategies import at_once, word
 
 from doorbuster.scenario.bundles import WITHOUT_BUNDLES
 from doorbuster_shop.store.payments import Offer

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on
 from tests.test_provider_shop import Buyer, shop_with, until
-from tests.test_shop_strategies import at_once
 
 from doorbuster import exit_codes
 from doorbuster.plan import build_plan
@@ -264,15 +263,9 @@ def test_a_sale_with_carts_is_played_live(tmp_path: Path) -> None:
     assert states["sold"] == Counter(ends["live"].values())["sold"]
 
 
-def test_a_profile_without_a_cart_is_told(tmp_path: Path) -> None:
+def test_a_profile_without_a_cart_is_told(tmp_path: Path, bare_profile: Path) -> None:
     """Before a packet is sent: nobody listens there."""
-    profile = tmp_path / "mine.yaml"
-    steps = "\n".join(
-        f"  {step}: [{{url: /{step}, outcome: [{{status: 200, reply: ok}}]}}]"
-        for step in ("browse", "reserve", "pay")
-    )
-    profile.write_text(f"version: 1\nname: mine\nsteps:\n{steps}\n", "utf-8")
-    options = LiveOptions(target="http://127.0.0.1:9", profile=str(profile))
+    options = LiveOptions(target="http://127.0.0.1:9", profile=str(bare_profile))
     run = run_live(read_scenario(SALE), RunSettings(), options, tmp_path)
     assert run.exit_code == exit_codes.USAGE
     assert "add steps.cart to the profile" in run.sentences[0]

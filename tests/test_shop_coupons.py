@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on
 from tests.test_provider_shop import PROMPT, shop_with
 
 from doorbuster.scenario.shop import REDEEMS
@@ -41,14 +41,6 @@ def counted(shop: Kept) -> tuple[int, int, int]:
 
     found: tuple[int, int, int] = shop.wait(count())
     return found
-
-
-def at_once(shop: Kept, wishes: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    async def gather() -> list[Any]:
-        return await asyncio.gather(*wishes)
-
-    told: list[Any] = shop.wait(gather())
-    return told
 
 
 def bringing(

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.shop_stores import LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on, word
 from tests.test_provider_shop import Buyer, shop_with, until
-from tests.test_shop_strategies import at_once, word
 
 from doorbuster.scenario.bundles import WITHOUT_BUNDLES
 from doorbuster.scenario.shop import LOCKING_AT_PAYMENT

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import CORRECT, ITEMS, LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on
 from tests.test_provider_shop import Buyer, shop_with, until
 
 from doorbuster.records.audit import Audit
@@ -33,14 +32,6 @@ def levels(shop: Kept) -> tuple[int, int, int]:
     """Available, locked and sold units of the console."""
     console, _ = shop.read_levels()
     return console.available, console.locked, console.sold
-
-
-def at_once(shop: Kept, calls: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
-    async def gather() -> list[Any]:
-        return await asyncio.gather(*calls)
-
-    told: list[Any] = shop.wait(gather())
-    return told
 
 
 def money(audit: Audit) -> tuple[int | None, ...]:

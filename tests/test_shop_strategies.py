@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, Kept, kept_store, on
+from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, Kept, at_once, kept_store, on, word
 
 from doorbuster.scenario.shop import BROKEN_STRATEGIES, STRATEGIES
 from doorbuster_shop.endpoints.refusals import refuse
@@ -26,8 +24,6 @@ from doorbuster_shop.store.strategies.conditional_update import ConditionalUpdat
 from doorbuster_shop.terms import ItemTerms, Terms
 
 UNITS, RUSH = 25, 20
-IN_FLIGHT = 64
-"""More than there are connections, and few enough that nobody waits too long for one."""
 RUSH_TERMS = Terms(
     (ItemTerms("console", 100, 2, UNITS),), LOCK_S, 1.0, 2.0, ("card", "wallet"), "CNY"
 )
@@ -44,24 +40,6 @@ def test_each_strategy_has_its_file() -> None:
     unguarded = {name for name in built if not built[name].is_guarded}
     assert unguarded == {"check_then_write", "unguarded_release", "stale_expiry"}
     assert unguarded < BROKEN_STRATEGIES
-
-
-def at_once(shop: Kept, calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:
-    async def gather() -> list[Any]:
-        places = asyncio.Semaphore(IN_FLIGHT)
-
-        async def take_place(call: Coroutine[Any, Any, Any]) -> Any:
-            async with places:
-                return await call
-
-        return await asyncio.gather(*map(take_place, calls))
-
-    told: list[Any] = shop.wait(gather())
-    return told
-
-
-def word(told: object) -> str:
-    return told.value if isinstance(told, Refusal) else type(told).__name__
 
 
 def assert_conserved(shop: Kept, at_s: float = OPENS_S) -> None:

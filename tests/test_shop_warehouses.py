@@ -14,10 +14,9 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
-from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, kept_store, on
+from tests.shop_stores import CORRECT, LOCK_S, OPENS_S, TERMS, Kept, at_once, kept_store, on
 from tests.test_provider_shop import Buyer, shop_with, until
 from tests.test_shop_store import REFUSED, on_file
-from tests.test_shop_strategies import at_once
 
 from doorbuster.rules.shipments import split
 from doorbuster_shop.running import RunningShop

@@ -9,12 +9,9 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
-from tests.sales_by_hand import ends, hold, of_visitor, scenario_by_hand
+from tests.sales_by_hand import books_of, ends, hold, of_visitor, scenario_by_hand
 
 from doorbuster.detectors.failures import failures_of
-from doorbuster.detectors.sale import SaleBooks
-from doorbuster.measures.books import charges_of, orders_of
-from doorbuster.measures.columns import requests_of, stock_of, visits_of
 from doorbuster.scenario import Scenario
 from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import BROKEN_STRATEGIES, LATE_PAYMENTS, STRATEGIES
@@ -34,18 +31,8 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 def found_in(sale: SimulatedSale, scenario: Scenario, end_s: float) -> set[str]:
     """The failures that the detectors see in the books."""
-    books = SaleBooks(
-        scenario,
-        orders_of(sale.orders, skus=scenario.skus),
-        charges_of(sale.charges),
-        visits_of(sale.visits, personas=scenario.persona_names, phases=["all"], skus=scenario.skus),
-        requests_of(sale.requests),
-        stock_of(sale.stock, skus=scenario.skus),
-        sale.audit,
-        end_s=end_s,
-        slack_s=0.0,
-    )
-    return {name for name, finding in failures_of(books).items() if finding.count}
+    found = failures_of(books_of(sale, scenario, end_s))
+    return {name for name, finding in found.items() if finding.count}
 
 
 def charges(sale: SimulatedSale) -> list[tuple[Any, ...]]:

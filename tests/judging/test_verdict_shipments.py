@@ -11,14 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from tests.sales_by_hand import ROBOT, hold, scenario_by_hand
+from tests.sales_by_hand import ROBOT, books_of, hold, scenario_by_hand
 
 from doorbuster import exit_codes
 from doorbuster.cli import main
 from doorbuster.comparison import compare
 from doorbuster.detectors.sale import SaleBooks
-from doorbuster.measures.books import charges_of, orders_of
-from doorbuster.measures.columns import requests_of, stock_of, visits_of
 from doorbuster.measures.fault_times import FaultTime
 from doorbuster.measures.run_records import read_records
 from doorbuster.measures.shipments import parcel_counts, shipments_of, split_share
@@ -64,19 +62,7 @@ def sale(scenario: Scenario) -> SimulatedSale:
 
 
 def books(sale: SimulatedSale, scenario: Scenario, **changes: Any) -> SaleBooks:
-    skus, personas = scenario.skus, scenario.persona_names
-    made = SaleBooks(
-        scenario,
-        orders_of(sale.orders, skus=skus),
-        charges_of(sale.charges),
-        visits_of(sale.visits, personas=personas, phases=["all"], skus=skus),
-        requests_of(sale.requests),
-        stock_of(sale.stock, skus=skus),
-        sale.audit,
-        end_s=END_S,
-        slack_s=0.0,
-    )
-    return replace(made, **changes)
+    return replace(books_of(sale, scenario, END_S), **changes)
 
 
 def found(

@@ -8,6 +8,7 @@ from doorbuster.documents import Check, Place, allowed_names, suggestion
 from doorbuster.scenario.bundles import bundle_mistakes
 from doorbuster.scenario.crowd import CART_FIELDS, Crowd, Persona
 from doorbuster.scenario.durations import format_duration
+from doorbuster.scenario.lock_points import lock_point_mistakes
 from doorbuster.scenario.model import Scenario
 from doorbuster.scenario.objectives import RefundTime
 from doorbuster.scenario.refunds import BROKEN_PAYOUTS, Refund
@@ -17,7 +18,6 @@ from doorbuster.scenario.shop import (
     BROKEN_REDEEMS,
     BROKEN_STRATEGIES,
     BROKEN_UNANSWERED_CHARGES,
-    LOCKING_AT_PAYMENT,
     Coupon,
     Shop,
 )
@@ -64,54 +64,13 @@ def _shop(scenario: Scenario, found: Contradictions) -> None:
         )
         found.add(("shop", "late_payment"), what)
     _one_way_to_be_broken(scenario, found)
-    if shop.lock_point == "payment":
-        _locks_at_payment(shop, found)
-    if shop.lock_point == "cart":
-        _locks_in_the_cart(shop, found)
+    found.found.extend(lock_point_mistakes(shop))
     found.found.extend(bundle_mistakes(shop))
     found.found.extend(warehouse_mistakes(shop))
     if shop.coupon is not None:
         _coupon(shop, shop.coupon, found)
     if shop.refund is not None:
         _refund(shop, shop.refund, found)
-
-
-def _locks_at_payment(shop: Shop, found: Contradictions) -> None:
-    """The lock lives as long as the payment, and one thing is broken at a time."""
-    is_counter = shop.strategy == "prededuct"
-    broken = "it is broken in a way of its own"
-    allowed: dict[str, tuple[str, tuple[str, ...]]] = {
-        "strategy": (
-            "its counter has nothing to count where orders take nothing" if is_counter else broken,
-            LOCKING_AT_PAYMENT,
-        ),
-        "late_payment": ("no lock lapses before its payment", ("hold",)),
-        "unanswered_charge": (broken, ("wait",)),
-    }
-    for field, (why, values) in allowed.items():
-        value = getattr(shop, field)
-        if value not in values:
-            what = (
-                f"'payment' cannot be combined with {field} {value!r} ({why})"
-                f"{allowed_names(values)}; change one of the two"
-            )
-            found.add(("shop", "lock_point"), what)
-
-
-def _locks_in_the_cart(shop: Shop, found: Contradictions) -> None:
-    """A broken strategy knows no carts, and the books do not tell when a cart became an order."""
-    if shop.strategy in BROKEN_STRATEGIES:
-        what = (
-            f"'cart' needs a correct strategy (got {shop.strategy!r}, which is broken in a way of "
-            "its own); allowed 'order'; change one of the two"
-        )
-        found.add(("shop", "lock_point"), what)
-    if shop.coupon is not None:
-        what = (
-            "'cart' cannot be combined with a coupon, which is redeemed by the order, whose moment "
-            "no book of a cart tells; leave the coupon out or choose another lock_point"
-        )
-        found.add(("shop", "lock_point"), what)
 
 
 def _only_with_a_correct_strategy(shop: Shop, part: str, found: Contradictions) -> None:
