@@ -7,7 +7,8 @@ shop on each store with each correct strategy, in turn, and to the simulated sho
 transaction of the database takes `extra` longer (`faults: slow_database`), as it does behind a
 network and a disk that is asked to keep what it was given: on loopback without it the shop's
 processor decides, and all strategies are alike. The simulation knows of the shop what a calm run
-of each combination tells: the median time of a page and of a reservation when nobody waits.
+of each combination tells: the median time of a page and of a reservation when nobody waits; and of
+PostgreSQL how long a row is kept by an `optimistic` transaction that was overtaken.
 
 Orders a second are those confirmed in the last three seconds of arrivals; response times count
 from the intended moment. The last table holds the order of the strategies in both worlds.
@@ -16,14 +17,17 @@ from the intended moment. The last table holds the order of the strategies in bo
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from psycopg import AsyncConnection
 from ruamel.yaml import YAML
 
 from doorbuster.measures.columns import STEPS, Requests, requests_of, take
@@ -43,6 +47,7 @@ from doorbuster_load.launch import LiveOptions, run_live
 from doorbuster_shop.running import RunningShop, running_shop
 from doorbuster_shop.store.postgresql import CONNECTION_MAX
 from doorbuster_shop.store.strategies.buckets import BUCKET_COUNT
+from doorbuster_shop.throwaway import throwaway_postgresql
 from doorbuster_sim import simulate_sale
 
 ARRIVALS_PER_S = 80
@@ -50,6 +55,10 @@ CALM_PER_S = 8
 SELLING_S, CALM_S = 4, 10
 """How long visitors come."""
 ITEM_COUNTS = (1, 1000)
+OVERTAKEN_COUNT, OVERTAKEN_ROUNDS = 12, 5
+"""Transactions that wait for one row, and how often that is tried."""
+SETTLING_S = 0.1
+"""Until all of them wait."""
 WEB_S = 0.001
 """What the shop's one process does for a request to PostgreSQL, the database aside: assumed."""
 VOID_TRIES = 4
@@ -92,10 +101,14 @@ CASES = [
 
 @dataclass(frozen=True)
 class Calm:
-    """What the shop takes when nobody waits, seconds."""
+    """What the shop takes when nobody waits, seconds.
+
+    rollback_s: an overtaken transaction, from having the row to leaving it.
+    """
 
     browse_s: float
     reserve_s: float
+    rollback_s: float
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ def service(case: Case, extra_s: float, calm: Calm | None) -> Any:
     stand 16 connections; the shop's own work is WEB_S, a page holds a connection for all the rest.
     A reservation does so for what it has in common with a page, and its row for what is beyond.
     """
-    calm = calm or Calm(0.001 + extra_s, 0.002 + extra_s)
+    calm = calm or Calm(0.001 + extra_s, 0.002 + extra_s, 0.0)
     # The fault adds `extra_s` to each passage of `row`, the last station of a reservation.
     if case.store == "sqlite":
         return {
@@ -218,12 +231,18 @@ def service(case: Case, extra_s: float, calm: Calm | None) -> Any:
             passage("row", calm.reserve_s - extra_s - WEB_S - common_s),
         ],
         "pay": [passage("web", WEB_S)],
+        "rollback": duration(calm.rollback_s),
     }
 
 
 def passage(station: str, time_s: float) -> Any:
     """One stay at one station."""
-    return {"station": station, "time": f"{max(time_s, 5e-5) * 1e6:.0f}us"}
+    return {"station": station, "time": duration(max(time_s, 5e-5))}
+
+
+def duration(time_s: float) -> str:
+    """As a scenario has it."""
+    return f"{time_s * 1e6:.0f}us"
 
 
 def figures_of(requests: Requests) -> Figures:
@@ -239,14 +258,45 @@ def figures_of(requests: Requests) -> Figures:
     )
 
 
-def calm_of(requests: Requests) -> Calm:
+def calm_of(requests: Requests, rollback_s: float) -> Calm:
     """Medians from being sent to the answer."""
     service_s = requests.done_s - requests.sent_s
     browse, reserve = (
         float(np.median(service_s[requests.step == STEPS.index(step)]))
         for step in ("browse", "reserve")
     )
-    return Calm(browse, reserve)
+    return Calm(browse, reserve, rollback_s)
+
+
+async def kept_in_vain_s() -> float:
+    """How long a row is kept by each of many who have waited for it and were overtaken."""
+    with throwaway_postgresql() as address:
+        first, *others = [
+            await AsyncConnection.connect(address, autocommit=True)
+            for _ in range(1 + OVERTAKEN_COUNT)
+        ]
+        await first.execute("CREATE TABLE hot (version INTEGER)")
+        await first.execute("INSERT INTO hot VALUES (0)")
+        times_s = []
+        for version in range(OVERTAKEN_ROUNDS):
+            await first.execute("BEGIN")
+            await first.execute("UPDATE hot SET version = %s", (version + 1,))
+            losing = [asyncio.ensure_future(_lose(other, version)) for other in others]
+            await asyncio.sleep(SETTLING_S)
+            begun_s = time.perf_counter()
+            await first.execute("COMMIT")
+            await asyncio.gather(*losing)
+            times_s.append((time.perf_counter() - begun_s) / OVERTAKEN_COUNT)
+        for connection in (first, *others):
+            await connection.close()
+    return float(np.median(times_s))
+
+
+async def _lose(connection: AsyncConnection[Any], version: int) -> None:
+    await connection.execute("BEGIN")
+    change = "UPDATE hot SET version = version + 1 WHERE version = %s"
+    assert (await connection.execute(change, (version,))).rowcount == 0
+    await connection.execute("ROLLBACK")
 
 
 def written(content: Any, folder: Path) -> Path:
@@ -280,13 +330,15 @@ def simulated(path: Path, seed: int) -> Requests:
     return requests_of(simulate_sale(scenario, plan, timetable, seed=seed).requests)
 
 
-def row_of(case: Case, item_count: int, seeds: range, extra: str, folder: Path) -> Row:
+def row_of(
+    case: Case, item_count: int, seeds: range, extra: str, rollback_s: float, folder: Path
+) -> Row:
     """One case with one number of items: a calm run, then each crowd in both worlds."""
     row = Row(case, item_count)
     path = written(sale(case, item_count, CALM_PER_S, extra, None), folder)
     own = folder / path.stem
     with running_shop(path, seed=1, folder=own, store=case.store, redis=case.redis) as shop:
-        calm = calm_of(lived(shop, path, 1, own))
+        calm = calm_of(lived(shop, path, 1, own), rollback_s)
         path = written(sale(case, item_count, ARRIVALS_PER_S, extra, calm), folder)
         for seed in seeds:
             row.live.append(figures_of(lived(shop, path, seed, own)))
@@ -339,6 +391,8 @@ def main() -> None:
     parser.add_argument("--store", help="only this one")
     parser.add_argument("--strategy", help="only this one")
     asked = parser.parse_args()
+    rollback_s = asyncio.run(kept_in_vain_s())
+    print(f"An overtaken transaction keeps its row for {rollback_s * 1e3:.2f} ms.\n")
     print(
         "| store and strategy | items | orders/s | reserve p99 (ms) | overloaded | "
         "simulated: orders/s | reserve p99 (ms) | overloaded |"
@@ -354,7 +408,7 @@ def main() -> None:
         for case, item_count in product(cases, ITEM_COUNTS):
             seeds = range(1, asked.seeds + 1)
             try:
-                rows.append(row_of(case, item_count, seeds, asked.extra, Path(name)))
+                rows.append(row_of(case, item_count, seeds, asked.extra, rollback_s, Path(name)))
             except VoidError as error:
                 print(error, file=sys.stderr)
                 print(f"| {case.words} | {item_count:,} | void | | | | | |", flush=True)

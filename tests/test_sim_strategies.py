@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -262,6 +263,27 @@ def test_who_is_overtaken_eight_times_is_told_overloaded(
 SLOW_ROW = [{"kind": "slow_database", "start": "-1s", "duration": "3s", "extra": "5ms"}]
 
 
+def nine_at_a_row(
+    build: Build,
+    engine: Engine,
+    strategy: Strategy,
+    faults: Sequence[dict[str, object]],
+    rollback: str = "0s",
+) -> SimulatedSale:
+    """Nine buyers a millisecond apart, a page for all of them and a row for one, 10 ms each."""
+    pages = [{"station": "page", "time": "10ms"}]
+    service = {
+        "stations": [{"name": "page", "servers": 9}, {"name": "row", "servers": 1}],
+        "browse": pages,
+        "reserve": [*pages, {"station": "row", "time": "10ms"}],
+        "pay": pages,
+        "rollback": rollback,
+    }
+    shop = {"strategy": strategy}
+    scenario = scenario_by_hand(build, HOLDER, stock=20, shop=shop, service=service, faults=faults)
+    return hold(scenario, engine, list(range(9)))
+
+
 @pytest.mark.parametrize("faults", [[], SLOW_ROW])
 def test_a_wait_for_the_row_is_no_time_at_it(
     small_scenario: Build, engine: Engine, faults: list[dict[str, object]]
@@ -270,25 +292,9 @@ def test_a_wait_for_the_row_is_no_time_at_it(
 
     Whoever waited and was overtaken keeps the row for no time, slow or not.
     """
-    stations = [{"name": "page", "servers": 9}, {"name": "row", "servers": 1}]
-    pages = [{"station": "page", "time": "10ms"}]
-    service = {
-        "stations": stations,
-        "browse": pages,
-        "reserve": [*pages, {"station": "row", "time": "10ms"}],
-        "pay": pages,
-    }
     told = {}
     for strategy in ("optimistic", "row_lock"):
-        scenario = scenario_by_hand(
-            small_scenario,
-            HOLDER,
-            stock=20,
-            shop={"strategy": strategy},
-            service=service,
-            faults=faults,
-        )
-        sale = hold(scenario, engine, list(range(9)))
+        sale = nine_at_a_row(small_scenario, engine, strategy, faults)
         told[strategy] = [of_visitor(sale, visitor)[1] for visitor in range(9)]
         row = sale.stations[1]
         assert (row["max_queue"], row["refused"]) == (8, 0)
@@ -297,6 +303,23 @@ def test_a_wait_for_the_row_is_no_time_at_it(
     assert (eighth[:8], ninth[-2:]) == ("reserve ", "ok")
     given_up_ms = int(eighth.split("-")[1].split()[0])
     assert told["optimistic"][8] == f"reserve 30-{given_up_ms} overloaded"
+
+
+@pytest.mark.parametrize(("faults", "row_ms"), [([], 10), (SLOW_ROW, 15)])
+def test_who_is_overtaken_keeps_the_row_for_a_rollback(
+    small_scenario: Build, engine: Engine, faults: Sequence[dict[str, object]], row_ms: int
+) -> None:
+    """After each order all who wait are told, 1 ms each, before the first of them has its turn.
+
+    A slow database holds orders, and not what is rolled back.
+    """
+    sale = nine_at_a_row(small_scenario, engine, "optimistic", faults, rollback="1ms")
+    answers = [of_visitor(sale, visitor)[1] for visitor in range(9)]
+    answered_ms = [int(answer.split()[1].split("-")[1]) for answer in answers]
+    losers = [8, 7, 6, 5, 4, 3, 2]
+    rounds_ms = [row_ms + told for told in losers]
+    assert [b - a for a, b in pairwise(answered_ms)] == [*rounds_ms, 1]
+    assert [answer.split()[-1] for answer in answers] == ["ok"] * 8 + ["overloaded"]
 
 
 @pytest.mark.parametrize(

@@ -412,6 +412,7 @@ def _fight_for_stock(pen: _Pen, draft: Mapping) -> None:
         reserve=[*at_once, row] if pen.pick((True, False)) else [row],
         pay=at_once,
         poll=at_once,
+        rollback=pen.ticks(0, 1),
     )
     draft["payments"]["timeout"] = pen.ticks(13, 1, 2)
     for channel in draft["payments"]["channels"]:

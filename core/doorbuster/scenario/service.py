@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from doorbuster.scenario.base import Name, Part
 from doorbuster.scenario.distributions import Distribution, constant, mean_of
+from doorbuster.scenario.durations import Duration
 
 MAX_PASSAGES = 16
 """Passages of one step at most. Names the draws of service times: part of the results."""
@@ -76,6 +77,10 @@ class Service(Part):
     cart: Passages | None = None
     """Putting units into the cart, where that locks them (`lock_point: cart`). Default: like
     reserve."""
+    rollback: Duration = 0.0
+    """How long the last station of a reservation is kept by whoever is overtaken when its turn
+    comes (strategy `optimistic`): the row stays locked until that transaction is rolled back.
+    Default 0s; in a shop about the time of an answer and one more statement, 0.5-2ms."""
 
     @property
     def by_step(self) -> dict[str, list[Passage]]:

@@ -175,6 +175,10 @@ class PostgresSession:
         """All rows."""
         return await (await self._connection.execute(_translated(sql), values)).fetchall()
 
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """A transaction in the transaction."""
+        return self._connection.transaction()
+
     def time_s(self, asked_at_s: float) -> float:
         """The time now."""
         return time_of(self._store.clock, asked_at_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -54,6 +55,9 @@ class Session(Protocol):
 
     async def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
+
+    def savepoint(self) -> AbstractAsyncContextManager[object]:
+        """What is done in it is undone by an error, and its locks are free again."""
 
     def time_s(self, asked_at_s: float) -> float:
         """The time now, for a wish that was asked for at asked_at_s and may have waited since."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -122,6 +122,18 @@ class SqliteSession:
     async def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
         return self._db.execute(_without_row_locks(sql), values).fetchall()
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Statements that an error undoes."""
+        self._db.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._db.execute("RELEASE part")
 
     def time_s(self, asked_at_s: float) -> float:
         """The time now; another process may have had the file."""

@@ -54,7 +54,7 @@ REQUEST = _records(
 
 seen: what its look tells the stock decision, or the units that it took from the counter.
 coupon_seen: what it tells about the coupon. place: OUTSIDE, WAITS or IS_SERVED; begun_ns: since
-when it is served; is_in_vain: for no time. line: of a bundle, where each item has a pool.
+when it is served; is_in_vain: for a rollback only. line: of a bundle, where each item has a pool.
 """
 OUTSIDE, WAITS, IS_SERVED = 0, 1, 2
 """Where a request is, as seen from the stations."""
@@ -192,6 +192,7 @@ MODEL = _records(
     i8="steps passages time_rows time_knots personas behaviour_rows behaviour_knots "
     "channels provider_rows provider_knots "
     "seed system_seed channel_count network_row is_network_constant lock_ns sweep_ns strategy "
+    "rollback_ns "
     "payment_timeout_ns late_payment jitter_ns charges_again "
     "looks_before locking_step coupon coupon_limit coupon_off_cents coupons_per_account "
     "refund refund_returns refund_row "

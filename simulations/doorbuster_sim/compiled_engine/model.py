@@ -52,6 +52,7 @@ class ModelMemory:
         record["channel_count"] = len(scenario.payments.channels)
         record["network_row"] = book.add(service.network)
         record["is_network_constant"] = isinstance(service.network, Constant)
+        record["rollback_ns"] = _to_ns(service.rollback)
         record["lock_ns"] = _to_ns(scenario.shop.lock_time)
         record["jitter_ns"] = _to_ns(scenario.shop.release_jitter)
         record["strategy"] = code_of(scenario.shop.strategy)

@@ -54,9 +54,7 @@ def start_service(model: Record, world: Record, request: int) -> None:
     entry["begun_ns"] = now_ns
     entry["place"] = IS_SERVED
     entry["is_in_vain"] = _is_in_vain(model, world, request)
-    due_ns = now_ns
-    if not entry["is_in_vain"]:
-        due_ns += entry["service_ns"]
+    due_ns = now_ns + (model["rollback_ns"] if entry["is_in_vain"] else entry["service_ns"])
     if model["bends_time"]:
         due_ns = service_ends(model, world, request)
     # The end of the sale may cut the service off.
@@ -82,7 +80,7 @@ def service_ends(model: Record, world: Record, request: int) -> int:
     step = step_at(model, entry["action"])
     station = passage_at(model, step["first_passage"] + entry["passage"])["station"]
     begin_ns = put_off(frozen, entry["begun_ns"])
-    work_ns = 0
+    work_ns = model["rollback_ns"]
     if not entry["is_in_vain"]:
         extra_ns = extra_work(stretches_at(model["slow"]), station, begin_ns)
         work_ns = entry["service_ns"] + extra_ns

@@ -58,7 +58,7 @@ class SimulatedShop:
         """Requests without an answer, by visitor and number."""
         self._system_seed = system_seed
         self._start_ns: int = env.now_ns
-        self._stations = Stations(env, faults, scenario.service.stations, scenario.skus)
+        self._stations = Stations(env, faults, scenario.service, scenario.skus)
         book = DistributionBook()
         self._passages = {
             Action[step.upper()]: [_Passage(p.station, book.add(p.time)) for p in passages]

@@ -8,11 +8,11 @@ from typing import Any
 
 import simpy
 
-from doorbuster.scenario.service import Station
+from doorbuster.scenario.service import Service, Station
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Faults, extra_work_plain, put_off_plain, work_ends_plain
-from doorbuster_sim.simpy_engine.environment import Environment
+from doorbuster_sim.simpy_engine.environment import Environment, to_ns
 
 Waiting = Generator[simpy.Event, Any, Any]
 
@@ -42,10 +42,17 @@ class Pool:
     """One queue with its servers.
 
     number: the place of its station in the scenario.
+    rollback_ns: how long who is served in vain keeps a server.
     """
 
     def __init__(
-        self, env: Environment, faults: Faults, number: int, station: Station, item: str | None
+        self,
+        env: Environment,
+        faults: Faults,
+        number: int,
+        station: Station,
+        item: str | None,
+        rollback_ns: int,
     ) -> None:
         self._env = env
         self._faults = faults
@@ -53,6 +60,7 @@ class Pool:
         self._resource = _Servers(env, station.servers)
         self._station = station
         self._item = item
+        self._rollback_ns = rollback_ns
         self._is_down = False
         """Whether a restart keeps everybody out."""
         self._inside: dict[tuple[int, int], simpy.Process] = {}
@@ -77,7 +85,7 @@ class Pool:
 
         That is when its queue is full, or it restarts.
         visitor, number: the request, for its place among simultaneous events.
-        is_in_vain: asked when a server is there; if so, it is kept for no time.
+        is_in_vain: asked when a server is there; if so, it is kept for a rollback only.
         Raises: simpy.Interrupt when a fault breaks the request's connection.
         """
         waiting = self._present - int(self._resource.capacity)
@@ -109,7 +117,7 @@ class Pool:
         """
         now_ns, frozen = self._env.now_ns, self._faults.frozen
         begin_ns = put_off_plain(frozen, now_ns)
-        work_ns = 0
+        work_ns = self._rollback_ns
         if service_ns is not None:
             work_ns = service_ns + extra_work_plain(self._faults.slow, self._number, begin_ns)
         end_ns = work_ends_plain(frozen, now_ns, work_ns)
@@ -158,15 +166,14 @@ class Pool:
 class Stations:
     """All pools of a service model, by station and, where it is per item, by item."""
 
-    def __init__(
-        self, env: Environment, faults: Faults, stations: list[Station], skus: list[str]
-    ) -> None:
+    def __init__(self, env: Environment, faults: Faults, service: Service, skus: list[str]) -> None:
+        rollback_ns = to_ns(service.rollback)
         self._pools = {
             station.name: [
-                Pool(env, faults, number, station, sku)
+                Pool(env, faults, number, station, sku, rollback_ns)
                 for sku in (skus if station.per_item else [None])
             ]
-            for number, station in enumerate(stations)
+            for number, station in enumerate(service.stations)
         }
 
     def pool(self, station: str, item: int) -> Pool:

@@ -1,9 +1,10 @@
 """`optimistic`: look without a lock, write if nobody has written since, else look again.
 
 A write that waits for its row is tested once it has the row: who was overtaken meanwhile keeps
-the last station for no time, looks again and waits behind those who wait there; so does who was
-overtaken by another server during the service. After REPEATS_MAX of that the shop says that it is
-overloaded. Who sees too few units is refused at the look: there is nothing to write.
+the last station until its transaction is rolled back (`service.rollback`), looks again and waits
+behind those who wait there; so does who was overtaken by another server during the service, after
+all of it. After REPEATS_MAX of that the shop says that it is overloaded. Who sees too few units is
+refused at the look: there is nothing to write.
 """
 
 from __future__ import annotations
