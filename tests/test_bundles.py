@@ -22,7 +22,7 @@ from doorbuster.scenario.shop import STRATEGIES, Item
 from doorbuster_sim import Engine, SimulatedSale
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.keeping import TOO_FEW, ConditionalUpdate
-from doorbuster_sim.simpy_engine.ledger import Stock
+from doorbuster_sim.simpy_engine.stock import Stock
 
 Build = Callable[..., Scenario]
 CAN = [strategy for strategy in STRATEGIES if strategy not in WITHOUT_BUNDLES]

@@ -22,8 +22,9 @@ from doorbuster.scenario import Scenario
 from doorbuster_sim import SimulatedSale, simulate_sale
 from doorbuster_sim.engines import Engine
 from doorbuster_sim.simpy_engine.environment import Environment
-from doorbuster_sim.simpy_engine.ledger import ItemStock, StockLedger
+from doorbuster_sim.simpy_engine.ledger import StockLedger
 from doorbuster_sim.simpy_engine.stations import Pool
+from doorbuster_sim.simpy_engine.stock import ItemStock
 
 EXAMPLES = int(os.environ.get("DOORBUSTER_EXAMPLES", "300"))
 FRESH = os.environ.get("DOORBUSTER_FRESH", "0") != "0"

@@ -40,8 +40,9 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Change
 from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.environment import Environment
-from doorbuster_sim.simpy_engine.ledger import LockState, StockLedger
+from doorbuster_sim.simpy_engine.ledger import StockLedger
 from doorbuster_sim.simpy_engine.payments import Payment, Till
+from doorbuster_sim.simpy_engine.reservation import LockState
 from doorbuster_sim.simpy_engine.shop import SimulatedShop
 from doorbuster_sim.simpy_engine.stations import Pool
 from doorbuster_sim.tables import ABSENT_NS

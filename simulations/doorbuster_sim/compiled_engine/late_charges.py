@@ -9,7 +9,7 @@ from doorbuster.compiling import compilable
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.counter import reconcile
 from doorbuster_sim.compiled_engine.layout import Record
-from doorbuster_sim.compiled_engine.ledger import forget, release_lapsed
+from doorbuster_sim.compiled_engine.ledger import forget
 from doorbuster_sim.compiled_engine.payments import answer_waiting, hear_outcome
 from doorbuster_sim.compiled_engine.places import (
     held_locks_of,
@@ -18,6 +18,7 @@ from doorbuster_sim.compiled_engine.places import (
     stretches_at,
     visit_at,
 )
+from doorbuster_sim.compiled_engine.sweeping import release_lapsed
 from doorbuster_sim.faults import put_off
 from doorbuster_sim.late_payment import QUERY_BEFORE_CANCEL
 

@@ -11,16 +11,12 @@ from doorbuster_sim.compiled_engine.calendar import push
 from doorbuster_sim.compiled_engine.keeping import release, take_payment
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
 from doorbuster_sim.compiled_engine.ledger import (
-    CART,
-    LOCKED,
-    PAID,
-    find_reservation,
-    has_lapsed,
     keep_money,
     lock_for_payment,
     settle,
     unlock_unpaid,
 )
+from doorbuster_sim.compiled_engine.orders import CART, LOCKED, PAID, find_reservation, has_lapsed
 from doorbuster_sim.compiled_engine.places import (
     payment_at,
     provider_at,

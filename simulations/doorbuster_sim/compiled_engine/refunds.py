@@ -5,7 +5,8 @@ from __future__ import annotations
 from doorbuster.compiling import compilable
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.compiled_engine.layout import NOBODY, Record
-from doorbuster_sim.compiled_engine.ledger import (
+from doorbuster_sim.compiled_engine.ledger import take_back
+from doorbuster_sim.compiled_engine.orders import (
     CART,
     LOCKED,
     OPEN,
@@ -13,7 +14,6 @@ from doorbuster_sim.compiled_engine.ledger import (
     REFUNDED,
     REFUNDING,
     find_reservation,
-    take_back,
 )
 from doorbuster_sim.compiled_engine.places import (
     item_at,

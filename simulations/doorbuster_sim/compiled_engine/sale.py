@@ -19,7 +19,6 @@ from doorbuster_sim.compiled_engine.accounts import COUPONS, NO_KEY, item_of_key
 from doorbuster_sim.compiled_engine.calendar import bucket_bits_for
 from doorbuster_sim.compiled_engine.growth import Memory
 from doorbuster_sim.compiled_engine.layout import PLANNED, Record, Records
-from doorbuster_sim.compiled_engine.ledger import count_overdue
 from doorbuster_sim.compiled_engine.loop import Pause, close, read_stock, run, sweep_after
 from doorbuster_sim.compiled_engine.model import (
     ModelMemory,
@@ -38,6 +37,7 @@ from doorbuster_sim.compiled_engine.striking import (
     restore_shop,
     resume_station,
 )
+from doorbuster_sim.compiled_engine.sweeping import count_overdue
 from doorbuster_sim.faults import Change, Faults
 from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.tables import StockColumns

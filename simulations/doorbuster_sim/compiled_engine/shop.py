@@ -13,13 +13,8 @@ from doorbuster_sim.compiled_engine.bundles import level
 from doorbuster_sim.compiled_engine.calendar import push
 from doorbuster_sim.compiled_engine.counter import GOES_ON, is_in_vain, know_again, look, refuse
 from doorbuster_sim.compiled_engine.layout import IS_SERVED, NOBODY, WAITS, Record
-from doorbuster_sim.compiled_engine.ledger import (
-    AGAIN,
-    cancel,
-    find_reservation,
-    order_cart,
-    reserve,
-)
+from doorbuster_sim.compiled_engine.ledger import AGAIN, cancel, order_cart, reserve
+from doorbuster_sim.compiled_engine.orders import find_reservation
 from doorbuster_sim.compiled_engine.payments import find_payment, pay
 from doorbuster_sim.compiled_engine.places import (
     item_at,

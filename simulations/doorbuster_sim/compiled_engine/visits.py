@@ -17,7 +17,7 @@ from doorbuster_sim.compiled_engine.keeping import (
     take_visit,
 )
 from doorbuster_sim.compiled_engine.layout import NOBODY, OUTSIDE, Record
-from doorbuster_sim.compiled_engine.ledger import find_reservation
+from doorbuster_sim.compiled_engine.orders import find_reservation
 from doorbuster_sim.compiled_engine.places import (
     attempts_of,
     behaviour_at,

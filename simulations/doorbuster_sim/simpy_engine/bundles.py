@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from doorbuster_sim.simpy_engine.ledger import ItemStock
+    from doorbuster_sim.simpy_engine.stock import ItemStock
 
 
 @dataclass

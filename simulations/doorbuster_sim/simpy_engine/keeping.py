@@ -18,7 +18,8 @@ from doorbuster_sim.strategies import (
 )
 
 if TYPE_CHECKING:
-    from doorbuster_sim.simpy_engine.ledger import ItemStock, Reservation, Stock
+    from doorbuster_sim.simpy_engine.reservation import Reservation
+    from doorbuster_sim.simpy_engine.stock import ItemStock, Stock
 
 TOO_FEW, OVERTAKEN = -1, -2
 """Instead of the bucket that units came from."""

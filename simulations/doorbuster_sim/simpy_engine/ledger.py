@@ -1,175 +1,26 @@
-"""The stock ledger: every unit is available, locked or sold, at every moment."""
+"""The stock ledger: who holds, pays, cancels and gives back which units."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 
-from doorbuster.compiling import plain
 from doorbuster.records.audit import ItemAudit
-from doorbuster.rules.lines import Lines
 from doorbuster.rules.purchase_limit import within_purchase_limit
-from doorbuster.scenario.shop import EXTENDING, Coupon, Item, LatePayment, LockPoint, Strategy
+from doorbuster.scenario.shop import EXTENDING, Coupon, LatePayment, LockPoint, Strategy
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.coupons import CouponBook
 from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, TOO_FEW, keeping_of
+from doorbuster_sim.simpy_engine.reservation import LockState, Reservation
+from doorbuster_sim.simpy_engine.stock import ItemStock, Stock
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
-from doorbuster_sim.strategies.buckets import BUCKET_COUNT, share
-from doorbuster_sim.tables import ABSENT_NS
-
-
-class LockState(Enum):
-    """Where a reservation stands."""
-
-    LOCKED = "locked"
-    PAID = "paid"
-    RELEASED = "released"
-    CANCELLED = "cancelled"
-    REFUNDING = "refunding"
-    REFUNDED = "refunded"
-    OPEN = "open"
-    CART = "cart"
-
 
 _FIRST_STATES: dict[LockPoint, LockState] = {
     "order": LockState.LOCKED,
     "payment": LockState.OPEN,
     "cart": LockState.CART,
 }
-
-
-@dataclass
-class Reservation:
-    """Stock that one account holds until it is paid or lapses.
-
-    Where `is_extended`, a payment in flight holds the lock beyond its time, until the provider has
-    answered; it lapses at that moment then.
-    """
-
-    item: int
-    account: int
-    units: int
-    lapses_ns: int
-    state: LockState = LockState.LOCKED
-    payments_in_flight: int = 0
-    expires_ns: int = ABSENT_NS
-    """When it was to lapse at first."""
-    reserved_ns: int = ABSENT_NS
-    released_ns: int = ABSENT_NS
-    sold_ns: int = ABSENT_NS
-    bucket: int = 0
-    discount_cents: int = 0
-    """What its coupon takes off."""
-    refund_asked_ns: int = ABSENT_NS
-    returned_ns: int = ABSENT_NS
-    """When a refund put its units back on the shelf."""
-    paid_out_ns: int = ABSENT_NS
-    """When the money of a refund is back, perhaps after the end of the sale."""
-    is_extended: bool = True
-
-    @property
-    def is_locked(self) -> bool:
-        """Whether it holds units that nobody has paid."""
-        return self.state in (LockState.LOCKED, LockState.CART)
-
-    @property
-    def is_unpaid(self) -> bool:
-        """Whether it waits to be ordered or paid, whether or not it holds units."""
-        return self.state in (LockState.LOCKED, LockState.OPEN, LockState.CART)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a payment in flight keeps it from lapsing."""
-        return self.is_extended and self.payments_in_flight > 0
-
-    def has_lapsed(self, now_ns: int) -> bool:
-        """Whether the lock is gone, or its time is over and no payment holds it."""
-        if self.is_unpaid:
-            return now_ns >= self.lapses_ns and not self.is_held
-        return self.state is not LockState.PAID
-
-    def end_hold(self, now_ns: int) -> None:
-        """The provider has answered."""
-        self.payments_in_flight -= 1
-        if self.is_extended:
-            self.lapses_ns = max(self.lapses_ns, now_ns)
-
-
-@dataclass
-class ItemStock:
-    """One item's units. Conservation is asserted after every change, unless they may leak."""
-
-    sku: str
-    initial: int
-    limit: int
-    is_guarded: bool = True
-    """Whether the three counts must add up; some broken strategies lose or invent units."""
-    available: int = field(init=False)
-    locked: int = 0
-    sold: int = 0
-    orders: int = 0
-    refunds: int = 0
-    unreturned: int = 0
-    """Of the units sold, those whose buyer has the goods and the money."""
-    version: int = 0
-    """Counts the changes."""
-    counter: int = field(init=False)
-    """Of `prededuct`: units that the crowd may still ask the database for."""
-    buckets: list[int] = field(init=False)
-    """Of `buckets`: where the available units lie."""
-    is_flagged: bool = False
-    """Of `stuck_sold_out`: somebody has found too few units."""
-
-    def __post_init__(self) -> None:
-        self.available = self.counter = self.initial
-        self.buckets = [plain(share)(self.initial, bucket) for bucket in range(BUCKET_COUNT)]
-
-    def move(self, *, available: int = 0, locked: int = 0, sold: int = 0) -> None:
-        """Change the three counts at once; they keep adding up to the initial stock."""
-        self.available += available
-        self.locked += locked
-        self.sold += sold
-        self.version += 1
-        if self.is_guarded:
-            assert self.available + self.locked + self.sold == self.initial
-            assert min(self.available, self.locked, self.sold) >= 0
-
-    def count(self, units: int) -> None:
-        """So many units more at the counter of `prededuct`."""
-        self.counter += units
-
-    def keep_away(self, units: int) -> None:
-        """So many units were sent and are paid by nobody any more."""
-        self.unreturned += units
-
-    def note_orders(self, orders: int, units: int) -> None:
-        """So many paid orders more."""
-        del units
-        self.orders += orders
-
-
-Stock = ItemStock | BundleStock
-"""What an order takes."""
-
-
-def stocks_of(items: Sequence[Item], lines: Lines, *, is_guarded: bool) -> list[Stock]:
-    """All items as they are before the sale."""
-    own = {
-        number: ItemStock(item.sku, item.stock, item.per_account_limit, is_guarded=is_guarded)
-        for number, item in enumerate(items)
-        if item.bundle is None
-    }
-    return [
-        own[number]
-        if number in own
-        else BundleStock(
-            item.sku, item.per_account_limit, [(own[part], units) for part, units in lines[number]]
-        )
-        for number, item in enumerate(items)
-    ]
 
 
 class StockLedger:

@@ -13,10 +13,11 @@ from doorbuster_sim.books import CHARGE_STATES, ChargeColumns
 from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import NEVER_NS, Faults, put_off_plain
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
-from doorbuster_sim.simpy_engine.ledger import LockState, Reservation, StockLedger
+from doorbuster_sim.simpy_engine.ledger import StockLedger
 from doorbuster_sim.simpy_engine.recorder import columns_of
 from doorbuster_sim.simpy_engine.refunds import is_paid_out
 from doorbuster_sim.simpy_engine.request import Request
+from doorbuster_sim.simpy_engine.reservation import LockState, Reservation
 from doorbuster_sim.simpy_engine.stations import Waiting
 from doorbuster_sim.tables import ABSENT_NS
 

@@ -9,7 +9,8 @@ from doorbuster.scenario.refunds import BROKEN_PAYOUTS, Refund
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.faults import Faults, put_off_plain
 from doorbuster_sim.refund import payout_delay_ns
-from doorbuster_sim.simpy_engine.ledger import LockState, Reservation, StockLedger
+from doorbuster_sim.simpy_engine.ledger import StockLedger
+from doorbuster_sim.simpy_engine.reservation import LockState, Reservation
 from doorbuster_sim.tables import ABSENT_NS
 
 _payout_delay_ns = plain(payout_delay_ns)

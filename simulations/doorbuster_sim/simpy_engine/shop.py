@@ -24,12 +24,14 @@ from doorbuster_sim.event_order import Rank
 from doorbuster_sim.faults import Change, Faults, next_sweep_plain, put_off_plain
 from doorbuster_sim.lock_time import lock_span_ns
 from doorbuster_sim.simpy_engine.environment import Environment, to_ns
-from doorbuster_sim.simpy_engine.ledger import LockState, Reservation, StockLedger, stocks_of
+from doorbuster_sim.simpy_engine.ledger import StockLedger
 from doorbuster_sim.simpy_engine.payments import Till
 from doorbuster_sim.simpy_engine.recorder import columns_of
 from doorbuster_sim.simpy_engine.refunds import RefundDesk, is_paid_out
 from doorbuster_sim.simpy_engine.request import Request
+from doorbuster_sim.simpy_engine.reservation import LockState, Reservation
 from doorbuster_sim.simpy_engine.stations import Stations, Waiting
+from doorbuster_sim.simpy_engine.stock import stocks_of
 from doorbuster_sim.strategies import LEAKS, code_of
 from doorbuster_sim.strategies.optimistic import REPEATS_MAX
 

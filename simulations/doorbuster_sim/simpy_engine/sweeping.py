@@ -10,7 +10,7 @@ from doorbuster_sim.strategies import stale_expiry, unguarded_release
 from doorbuster_sim.tables import ABSENT_NS
 
 if TYPE_CHECKING:
-    from doorbuster_sim.simpy_engine.ledger import Reservation
+    from doorbuster_sim.simpy_engine.reservation import Reservation
 
 
 class GuardedSweep:
