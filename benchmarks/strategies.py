@@ -358,6 +358,13 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def ratio(one: float, other: float) -> float:
+    """One to the other, where nothing may have been sold, or some never answered."""
+    if one == other:
+        return 1.0
+    return one / other if other else np.inf
+
+
 def order(rows: list[Row], name: str, told_apart: float) -> str:
     """How the pairs that the live shop tells apart stand in the simulation.
 
@@ -365,8 +372,8 @@ def order(rows: list[Row], name: str, told_apart: float) -> str:
     """
     agree, opposed = 0, []
     for one, other in combinations(rows, 2):
-        live = getattr(mean_of(one.live), name) / getattr(mean_of(other.live), name)
-        told = getattr(mean_of(one.simulated), name) / getattr(mean_of(other.simulated), name)
+        live = ratio(getattr(mean_of(one.live), name), getattr(mean_of(other.live), name))
+        told = ratio(getattr(mean_of(one.simulated), name), getattr(mean_of(other.simulated), name))
         if 1 / TOLD_APART < live < TOLD_APART:
             continue
         apart = abs(getattr(mean_of(one.live), name) - getattr(mean_of(other.live), name))

@@ -218,7 +218,9 @@ async def _open_pool(address: str, schema: str) -> Pool:
         address,
         kwargs={
             "autocommit": True,
-            "options": f"-c search_path={schema}",
+            # Statements of a millisecond: compiling one takes 40. Where fresh tables have no
+            # statistics yet, the planner would.
+            "options": f"-c search_path={schema} -c jit=off",
             "connect_timeout": CONNECT_TIMEOUT_S,
         },
         configure=_configure,
