@@ -154,6 +154,7 @@ def storm(from_s: float, until_s: float, each_s: float) -> Rows:
 
 
 FROZEN = {"faults": (FaultTime("freeze", 7.0, 9.0),)}
+PROVIDER_KILLED = {"faults": (FaultTime("kill_provider", 4.5, 6.0),)}
 
 THREE_LAPSED = [lapsed(str(number), 0.0, quantity=2) for number in range(3)]
 
@@ -553,6 +554,30 @@ CASES: list[tuple[str, str, dict[str, Any], dict[str, Any] | None]] = [
             "expires_s": 5.9,
             "released_s": 9.9,
             "late_by_s": pytest.approx(3.0),
+        },
+    ),
+    (
+        "late_release",
+        "live, the provider died before it had heard of a payment, and the shop asks two s later",
+        {"orders": [lapsed("a", 1, released_s=9.4)], "slack_s": 0.25, **PROVIDER_KILLED},
+        None,
+    ),
+    (
+        "late_release",
+        "live, it asks much later",
+        {"orders": [lapsed("a", 1, released_s=12.0)], "slack_s": 0.25, **PROVIDER_KILLED},
+        {"order_id": "a", "sku": "console", "expires_s": 6.0, "released_s": 12.0, "late_by_s": 2.5},
+    ),
+    (
+        "late_release",
+        "live, the order came after the provider was back",
+        {"orders": [lapsed("a", 6, released_s=14.0)], "slack_s": 0.25, **PROVIDER_KILLED},
+        {
+            "order_id": "a",
+            "sku": "console",
+            "expires_s": 11.0,
+            "released_s": 14.0,
+            "late_by_s": 2.0,
         },
     ),
     (

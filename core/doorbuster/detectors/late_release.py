@@ -63,7 +63,11 @@ def _put_off(sale: SaleBooks, moments_s: Floats) -> Floats:
 
 
 def _held_until_s(sale: SaleBooks) -> np.ndarray:
-    """Until when a payment rightly held each lock; -inf where none did."""
+    """Until when a payment rightly held each lock; -inf where none did.
+
+    Live, one that was in flight when the provider could not be reached is in nobody's books, and
+    holds its lock until the shop has heard that the provider knows nothing of it.
+    """
     place = {name: number for number, name in enumerate(sale.orders.order_id)}
     held = np.full(len(place), -np.inf)
     if sale.scenario.shop.late_payment not in EXTENDING:
@@ -75,4 +79,11 @@ def _held_until_s(sale: SaleBooks) -> np.ndarray:
         if order_id in place:
             number = place[order_id]
             held[number] = max(held[number], until_s)
+    if sale.slack_s > 0:
+        orders = sale.orders
+        for fault in sale.faults:
+            if fault.kind in STOPS_CHARGES:
+                begun_s = fault.begun_s - sale.slack_s
+                alive = (orders.reserved_s < fault.ended_s) & (orders.expires_s >= begun_s)
+                held = np.where(alive, np.maximum(held, fault.ended_s), held)
     return held
