@@ -17,17 +17,15 @@ from the intended moment. The last table holds the order of the strategies in bo
 from __future__ import annotations
 
 import argparse
-import asyncio
+import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from psycopg import AsyncConnection
 from ruamel.yaml import YAML
 
 from doorbuster.measures.columns import STEPS, Requests, requests_of, take
@@ -47,7 +45,6 @@ from doorbuster_load.launch import LiveOptions, run_live
 from doorbuster_shop.running import RunningShop, running_shop
 from doorbuster_shop.store.postgresql import CONNECTION_MAX
 from doorbuster_shop.store.strategies.buckets import BUCKET_COUNT
-from doorbuster_shop.throwaway import throwaway_postgresql
 from doorbuster_sim import simulate_sale
 
 ARRIVALS_PER_S = 80
@@ -55,10 +52,6 @@ CALM_PER_S = 8
 SELLING_S, CALM_S = 4, 10
 """How long visitors come."""
 ITEM_COUNTS = (1, 1000)
-OVERTAKEN_COUNT, OVERTAKEN_ROUNDS = 12, 5
-"""Transactions that wait for one row, and how often that is tried."""
-SETTLING_S = 0.1
-"""Until all of them wait."""
 WEB_S = 0.001
 """What the shop's one process does for a request to PostgreSQL, the database aside: assumed."""
 VOID_TRIES = 4
@@ -268,35 +261,10 @@ def calm_of(requests: Requests, rollback_s: float) -> Calm:
     return Calm(browse, reserve, rollback_s)
 
 
-async def kept_in_vain_s() -> float:
-    """How long a row is kept by each of many who have waited for it and were overtaken."""
-    with throwaway_postgresql() as address:
-        first, *others = [
-            await AsyncConnection.connect(address, autocommit=True)
-            for _ in range(1 + OVERTAKEN_COUNT)
-        ]
-        await first.execute("CREATE TABLE hot (version INTEGER)")
-        await first.execute("INSERT INTO hot VALUES (0)")
-        times_s = []
-        for version in range(OVERTAKEN_ROUNDS):
-            await first.execute("BEGIN")
-            await first.execute("UPDATE hot SET version = %s", (version + 1,))
-            losing = [asyncio.ensure_future(_lose(other, version)) for other in others]
-            await asyncio.sleep(SETTLING_S)
-            begun_s = time.perf_counter()
-            await first.execute("COMMIT")
-            await asyncio.gather(*losing)
-            times_s.append((time.perf_counter() - begun_s) / OVERTAKEN_COUNT)
-        for connection in (first, *others):
-            await connection.close()
-    return float(np.median(times_s))
-
-
-async def _lose(connection: AsyncConnection[Any], version: int) -> None:
-    await connection.execute("BEGIN")
-    change = "UPDATE hot SET version = version + 1 WHERE version = %s"
-    assert (await connection.execute(change, (version,))).rowcount == 0
-    await connection.execute("ROLLBACK")
+def kept_in_vain_s() -> float:
+    """What `overtaken.py` measures, seconds."""
+    command = [sys.executable, str(Path(__file__).with_name("overtaken.py"))]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def written(content: Any, folder: Path) -> Path:
@@ -398,8 +366,6 @@ def main() -> None:
     parser.add_argument("--store", help="only this one")
     parser.add_argument("--strategy", help="only this one")
     asked = parser.parse_args()
-    rollback_s = asyncio.run(kept_in_vain_s())
-    print(f"An overtaken transaction keeps its row for {rollback_s * 1e3:.2f} ms.\n")
     print(
         "| store and strategy | items | orders/s | reserve p99 (ms) | overloaded | "
         "simulated: orders/s | reserve p99 (ms) | overloaded |"
@@ -412,6 +378,7 @@ def main() -> None:
             for case in CASES
             if asked.store in (None, case.store) and asked.strategy in (None, case.strategy)
         ]
+        rollback_s = kept_in_vain_s() if any(is_slow(case) for case in cases) else 0.0
         for case, item_count in product(cases, ITEM_COUNTS):
             seeds = range(1, asked.seeds + 1)
             try:
@@ -421,7 +388,7 @@ def main() -> None:
                 print(f"| {case.words} | {item_count:,} | void | | | | | |", flush=True)
                 continue
             print(line(rows[-1]), flush=True)
-    print()
+    print(f"\nAn overtaken transaction keeps its row for {rollback_s * 1e3:.2f} ms.\n")
     print(order(rows, "orders_per_s", 0.0))
     print(order(rows, "p99_s", TOLD_APART_S))
 
