@@ -21,8 +21,9 @@ from doorbuster.scenario.cross_check import cross_check
 from doorbuster.scenario.shop import STRATEGIES, Item
 from doorbuster_sim import Engine, SimulatedSale
 from doorbuster_sim.simpy_engine.bundles import BundleStock
-from doorbuster_sim.simpy_engine.keeping import TOO_FEW, ConditionalUpdate
+from doorbuster_sim.simpy_engine.keeping import ConditionalUpdate
 from doorbuster_sim.simpy_engine.stock import Stock
+from doorbuster_sim.strategies import TOO_FEW
 
 Build = Callable[..., Scenario]
 CAN = [strategy for strategy in STRATEGIES if strategy not in WITHOUT_BUNDLES]

@@ -26,16 +26,11 @@ from doorbuster_sim.compiled_engine.orders import (
     has_lapsed,
 )
 from doorbuster_sim.compiled_engine.places import item_at, reservation_at, visit_at
-from doorbuster_sim.compiled_engine.taking import (
-    OVERTAKEN,
-    lock_units,
-    put_on_shelf,
-    take_units,
-)
+from doorbuster_sim.compiled_engine.taking import lock_units, put_on_shelf, take_units
 from doorbuster_sim.coupon import NO_COUPON
 from doorbuster_sim.late_payment import RECHECK_STOCK
 from doorbuster_sim.lock_time import lock_span_ns
-from doorbuster_sim.strategies import CONDITIONAL_UPDATE, STALE_EXPIRY, UNGUARDED_RELEASE
+from doorbuster_sim.strategies import CONDITIONAL_UPDATE, OVERTAKEN, STALE_EXPIRY, UNGUARDED_RELEASE
 from doorbuster_sim.tables import ABSENT_NS
 
 AGAIN = -1

@@ -11,9 +11,11 @@ from doorbuster_sim.strategies import (
     BUCKETS,
     CHECK_THEN_WRITE,
     OPTIMISTIC,
+    OVERTAKEN,
     PREDEDUCT,
     SCATTERED_BUCKETS,
     STUCK_SOLD_OUT,
+    TOO_FEW,
     buckets,
     check_then_write,
     conditional_update,
@@ -21,9 +23,6 @@ from doorbuster_sim.strategies import (
     prededuct,
     stuck_sold_out,
 )
-
-TOO_FEW, OVERTAKEN = -1, -2
-"""Instead of the bucket that units came from."""
 
 
 @compilable

@@ -8,6 +8,8 @@ from doorbuster.compiling import plain
 from doorbuster.scenario.shop import Strategy
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.strategies import (
+    OVERTAKEN,
+    TOO_FEW,
     buckets,
     check_then_write,
     conditional_update,
@@ -20,9 +22,6 @@ from doorbuster_sim.strategies import (
 if TYPE_CHECKING:
     from doorbuster_sim.simpy_engine.reservation import Reservation
     from doorbuster_sim.simpy_engine.stock import ItemStock, Stock
-
-TOO_FEW, OVERTAKEN = -1, -2
-"""Instead of the bucket that units came from."""
 
 
 class ConditionalUpdate:

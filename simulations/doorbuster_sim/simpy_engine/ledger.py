@@ -11,10 +11,11 @@ from doorbuster.scenario.shop import EXTENDING, Coupon, LatePayment, LockPoint, 
 from doorbuster.vocabulary import Reply
 from doorbuster_sim.simpy_engine.bundles import BundleStock
 from doorbuster_sim.simpy_engine.coupons import CouponBook
-from doorbuster_sim.simpy_engine.keeping import OVERTAKEN, TOO_FEW, keeping_of
+from doorbuster_sim.simpy_engine.keeping import keeping_of
 from doorbuster_sim.simpy_engine.reservation import LockState, Reservation
 from doorbuster_sim.simpy_engine.stock import ItemStock, Stock
 from doorbuster_sim.simpy_engine.sweeping import sweep_of
+from doorbuster_sim.strategies import OVERTAKEN, TOO_FEW
 
 _FIRST_STATES: dict[LockPoint, LockState] = {
     "order": LockState.LOCKED,

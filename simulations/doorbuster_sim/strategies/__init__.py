@@ -28,6 +28,8 @@ LOOKS_BEFORE = (OPTIMISTIC, PREDEDUCT, CHECK_THEN_WRITE, PREDEDUCT_WITHOUT_RETUR
 """Those that look at something before the request waits for its last station."""
 LEAKS = (CHECK_THEN_WRITE, UNGUARDED_RELEASE, STALE_EXPIRY)
 """Those under which available, locked and sold need not add up to the initial stock."""
+TOO_FEW, OVERTAKEN = -1, -2
+"""Instead of the bucket that units came from."""
 
 
 def code_of(strategy: Strategy) -> int:
@@ -42,12 +44,14 @@ __all__ = [
     "LEAKS",
     "LOOKS_BEFORE",
     "OPTIMISTIC",
+    "OVERTAKEN",
     "PREDEDUCT",
     "PREDEDUCT_WITHOUT_RETURN",
     "ROW_LOCK",
     "SCATTERED_BUCKETS",
     "STALE_EXPIRY",
     "STUCK_SOLD_OUT",
+    "TOO_FEW",
     "UNGUARDED_RELEASE",
     "code_of",
 ]
